@@ -1,0 +1,186 @@
+"""What the engine decided, as named buckets for others to carry out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Outcome, Run, Stored, Task, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+
+
+class AttemptRecord(NamedTuple):
+    """An ended attempt that is followed by another; the last attempt of a task is told by the task's own row."""
+
+    task_id: TaskId
+    number: int
+    worker_id: WorkerId
+    started: Micros | None
+    ended: Micros
+    outcome: Outcome
+    exit_code: int | None
+    error: str
+
+
+class FireRecord(NamedTuple):
+    """What became of one due time: a run, or the reason for none."""
+
+    job_id: JobId
+    due_at: Micros
+    run_id: RunId | None
+    skip_reason: str
+    decided: Micros
+
+
+class IdempotencyRecord(NamedTuple):
+    """The answer that a repeated request gets."""
+
+    project: Project
+    key: str
+    digest: bytes
+    ids: bytes
+    """The ids of what was created, 16 bytes each."""
+    created: Micros
+
+
+class CheckpointRecord(NamedTuple):
+    """A task's last saved progress."""
+
+    task_id: TaskId
+    attempt: int
+    checkpoint: str
+    saved: Micros
+
+
+@dataclass(slots=True)
+class WriteSet:
+    """The rows that one commit writes. A key holds the object as it stands when the set is encoded, so several changes merge.
+
+    `Stored` of an object says where its row is before this commit; the encoder reads it, then calls `mark_stored`.
+    """
+
+    tasks: dict[TaskId, Task] = field(default_factory=dict)
+    """New, changed or ended: inserted, updated, or moved between the live table and the history as `stored` and state say."""
+    plans_changed: set[TaskId] = field(default_factory=set)
+    """Those of `tasks` whose plan or dependencies changed too."""
+    tasks_deleted: list[TaskId] = field(default_factory=list)
+    runs: dict[RunId, Run] = field(default_factory=dict)
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    batches_opened: dict[Token, LeaseBatch] = field(default_factory=dict)
+    batches_closed: list[Token] = field(default_factory=list)
+    checkpoints: dict[TaskId, CheckpointRecord] = field(default_factory=dict)
+    fires: list[FireRecord] = field(default_factory=list)
+    idempotency: list[IdempotencyRecord] = field(default_factory=list)
+    workers: dict[tuple[str, WorkerId], Worker] = field(default_factory=dict)
+    """By (project of an executor or empty, id)."""
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(
+            self.tasks
+            or self.batches_opened
+            or self.batches_closed
+            or self.runs
+            or self.jobs
+            or self.attempts
+            or self.checkpoints
+            or self.fires
+            or self.idempotency
+            or self.workers
+            or self.tasks_deleted
+        )
+
+    def mark_stored(self) -> None:
+        """Record where each row is once this set is committed. Called right after encoding: a failed commit drops all state."""
+        for task in self.tasks.values():
+            task.stored = Stored.LIVE if task.is_live else Stored.HISTORY
+        for run in self.runs.values():
+            run.stored = Stored.HISTORY if run.ended is not None else Stored.LIVE
+        for job in self.jobs.values():
+            job.stored = Stored.LIVE
+        for batch in self.batches_opened.values():
+            batch.stored = Stored.LIVE
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+    """Why a wish was not granted; nothing was changed."""
+
+    def __init__(self, reason: str, message: str, metadata: Mapping[str, str] | None = None) -> None:
+        """Take a reason (the name of an ErrorReason, lower case), a text for people, and details for programs."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = dict(metadata or {})
+
+
+Reply = Task | Run | Job | list["TaskId"] | tuple["Token", ...] | Refusal | None
+"""What answers a command: a copy of the thing as it stands, ids, dropped tokens, or a refusal."""
+
+
+class Acknowledgement(NamedTuple):
+    """What a worker is told of its results: recorded, or refused as stale."""
+
+    worker_id: WorkerId
+    session: int
+    recorded: list[Token]
+    stale: list[Token]
+
+
+class CheckpointAcknowledgement(NamedTuple):
+    """What a worker is told of a checkpoint; an empty error means it is durable."""
+
+    worker_id: WorkerId
+    session: int
+    token: Token
+    sequence: int
+    error: str
+
+
+class LeaseGrant(NamedTuple):
+    """Leases for one worker's stream."""
+
+    worker_id: WorkerId
+    session: int
+    batch: LeaseBatch
+    leases: list[Lease]
+
+
+class Cancellation(NamedTuple):
+    """Leases that a worker is to stop."""
+
+    worker_id: WorkerId
+    session: int
+    tokens: list[Token]
+
+
+class HeartbeatEcho(NamedTuple):
+    """A renewal to confirm, if the leader still trusts its term."""
+
+    worker_id: WorkerId
+    session: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class Effects:
+    """What follows from a batch of commands.
+
+    The order is a contract: first `writes` are committed, in one transaction fenced by the term. Only after that commit, and
+    after every commit handed out before it, may `replies`, `leases`, `cancellations`, `acknowledgements` and
+    `checkpoint_acknowledgements` leave, in any order. `heartbeats` depend on no write and may leave at once, as long as the
+    term is trusted. If the commit fails or is fenced nothing leaves, and the engine's state is dropped.
+    """
+
+    writes: WriteSet = field(default_factory=WriteSet)
+    replies: list[Reply] = field(default_factory=list)
+    """One for each command, in their order."""
+    leases: list[LeaseGrant] = field(default_factory=list)
+    cancellations: list[Cancellation] = field(default_factory=list)
+    acknowledgements: list[Acknowledgement] = field(default_factory=list)
+    checkpoint_acknowledgements: list[CheckpointAcknowledgement] = field(default_factory=list)
+    heartbeats: list[HeartbeatEcho] = field(default_factory=list)
