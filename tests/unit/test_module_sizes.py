@@ -1,8 +1,8 @@
 """The length of source modules: a ratchet.
 
-Aim under `LINES_AIMED` lines, never pass `LINES_MAX`. A module that is longer than the limit may only be let in by name, with
-the length it has, and from then on it may only shrink. The numbers come from the projects whose code reads best: their median
-module has 90 to 220 lines and nine in ten have fewer than 550.
+Aim under `LINES_AIMED` lines, never pass `LINES_MAX`. A module that is longer than the limit may only be let in by
+name, with the length it has, and from then on it may only shrink. The numbers come from the projects whose code reads
+best: their median module has 90 to 220 lines and nine in ten have fewer than 550.
 """
 
 from __future__ import annotations
