@@ -42,7 +42,7 @@ class NewTask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SubmitTasks:
-    """Create tasks on their own, all or none. Replies with the list of tasks."""
+    """Create tasks on their own, all or none. Replies with the task where there is one, else with the ids."""
 
     project: Project
     tasks: list[NewTask]

@@ -98,7 +98,11 @@ class WriteSet:
     def mark_stored(self) -> None:
         """Record where each row is once this set is committed. Called right after encoding: a failed commit drops all state."""
         for task in self.tasks.values():
-            task.stored = Stored.LIVE if task.is_live else Stored.HISTORY
+            if task.is_live:
+                task.stored = Stored.LIVE
+            else:
+                task.stored = Stored.HISTORY
+                task.output = task.error_output = b""  # a live run keeps its ended tasks; their output is in the database now
         for run in self.runs.values():
             run.stored = Stored.HISTORY if run.ended is not None else Stored.LIVE
         for job in self.jobs.values():
@@ -118,8 +122,14 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
         self.metadata = dict(metadata or {})
 
 
-Reply = Task | Run | Job | list["TaskId"] | tuple["Token", ...] | Refusal | None
-"""What answers a command: a copy of the thing as it stands, ids, dropped tokens, or a refusal."""
+class Repeated(NamedTuple):
+    """A wish with a known idempotency key: the ids of what the first call created, 16 bytes each."""
+
+    ids: bytes
+
+
+Reply = Task | Run | Job | list["TaskId"] | tuple["Token", ...] | Repeated | Refusal | None
+"""What answers a command: a copy of the thing as it stands, ids, dropped tokens, the first call's ids, or a refusal."""
 
 
 class Acknowledgement(NamedTuple):
@@ -166,6 +176,13 @@ class HeartbeatEcho(NamedTuple):
     sequence: int
 
 
+class Disconnect(NamedTuple):
+    """A stream whose worker went silent, or was replaced by a newer stream of the same worker."""
+
+    worker_id: WorkerId
+    session: int
+
+
 @dataclass(slots=True)
 class Effects:
     """What follows from a batch of commands.
@@ -184,3 +201,5 @@ class Effects:
     acknowledgements: list[Acknowledgement] = field(default_factory=list)
     checkpoint_acknowledgements: list[CheckpointAcknowledgement] = field(default_factory=list)
     heartbeats: list[HeartbeatEcho] = field(default_factory=list)
+    disconnects: list[Disconnect] = field(default_factory=list)
+    """May leave at once."""

@@ -7,7 +7,8 @@ one commit become a single write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from foliot_scheduler.core.cron import CronSchedule
     from foliot_scheduler.core.graph import Graph
+    from foliot_scheduler.core.ready import Lane
 
 PRIORITY_LOWEST = 1
 PRIORITY_HIGHEST = 10
@@ -184,6 +186,9 @@ class Task:
     state: TaskState = TaskState.BLOCKED
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
     run: Run | None = None
+    """The live run it belongs to."""
+    run_id: RunId | None = None
+    """The run it belongs to, live or ended."""
     position: int = 0
     """Index in the run's job; 0 for a task on its own."""
     depends_on: tuple[TaskId, ...] = ()
@@ -203,12 +208,16 @@ class Task:
     worker_id: WorkerId | None = None
     started: Micros | None = None
     ended: Micros | None = None
+    outcome: Outcome | None = None
+    """How the latest ended attempt ended; None before the first, or when none ran."""
     exit_code: int | None = None
     error: str = ""
     output: bytes = b""
     error_output: bytes = b""
     checkpoint: str = ""
     lease: Lease | None = None
+    lane: Lane | None = None
+    """Where it waits for a worker; None while it does not, or while a concurrency limit holds it."""
     stored: Stored = Stored.NOWHERE
 
     @property
@@ -220,6 +229,10 @@ class Task:
     def key(self) -> str:
         """Its key in the run's job; empty for a task on its own."""
         return self.run.plan.nodes[self.position].key if self.run is not None else ""
+
+    def snapshot(self) -> Task:
+        """A copy as it stands now, for a reply that leaves later."""
+        return copy(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -245,6 +258,10 @@ class Run:
     """Tasks that ended failed, or were cancelled one by one."""
     stored: Stored = Stored.NOWHERE
 
+    def snapshot(self) -> Run:
+        """A copy as it stands now, without its tasks, for a reply that leaves later."""
+        return replace(self, tasks=[])
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -262,9 +279,13 @@ class Job:
     fires_at: Micros | None = None
     """When the engine acts on `next_due`: with jitter."""
     active_runs: dict[RunId, Run] = field(default_factory=dict)
-    waiting_runs: list[Micros | None] = field(default_factory=list)
-    """Due times held back by the `queue` policy or by max_active_runs, oldest first; None for a manual trigger."""
+    waiting_runs: list[Micros] = field(default_factory=list)
+    """Due times held back by the `queue` policy or by max_active_runs, oldest first."""
     stored: Stored = Stored.NOWHERE
+
+    def snapshot(self) -> Job:
+        """A copy as it stands now, without its runs, for a reply that leaves later."""
+        return replace(self, active_runs={}, waiting_runs=list(self.waiting_runs))
 
 
 @dataclass(slots=True, eq=False)
@@ -349,5 +370,7 @@ class Worker:
             return False
         if placement.kind is Kind.FUNCTION and placement.function not in profile.functions:
             return False
+        if not placement.labels:
+            return True
         offered: Mapping[str, str] = dict(profile.labels)
         return all(offered.get(name) == value for name, value in placement.labels)

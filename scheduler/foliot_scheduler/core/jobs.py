@@ -1,0 +1,246 @@
+"""Jobs: their versions, their schedules, and the runs that follow from both.
+
+Theory of operation. A job in memory is the truth about it; commands about a job that is not in memory bring its row along.
+A schedule has one next due time, kept in the job's row, and one timer. When the timer goes off every due time up to now gets
+exactly one `FireRecord`, in the commit that also creates its run and moves `next_due` on: the database's unique key on (job,
+due time) then makes a second run of one due time impossible, whoever leads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core import submissions, tasks
+from foliot_scheduler.core.cron import jitter_us
+from foliot_scheduler.core.effects import FireRecord, Refusal, Repeated
+from foliot_scheduler.core.model import ConcurrencyPolicy, Job, JobState, MisfirePolicy, Run, SchedulePlan, Trigger, TriggerRule
+from foliot_scheduler.core.runs import create_run, end_run
+from foliot_scheduler.core.timers import JobDue
+from foliot_scheduler.core.types import JobId, Micros
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core import commands
+    from foliot_scheduler.core.state import State
+    from foliot_scheduler.core.types import Project
+
+
+def create(state: State, command: commands.CreateJob) -> Job | Repeated:
+    """Create a job."""
+    repeated = state.repeated(command.project, command.once)
+    if repeated is not None:
+        return repeated
+    job = Job(JobId(state.new_id()), command.project, command.plan, state.now, state.now)
+    if command.paused:
+        job.state = JobState.PAUSED
+    state.jobs[job.id] = job
+    _plan_next(state, job)
+    state.effects.writes.jobs[job.id] = job
+    state.remember(command.project, command.once, job.id)
+    return job.snapshot()
+
+
+def _find(state: State, project: Project, job_id: JobId, record: Job | None) -> Job:
+    """Return the job, taking the row that came with the command into memory if it is not there."""
+    job = state.jobs.get(job_id)
+    if job is None and record is not None:
+        job = record
+    if job is None or job.project != project or job.state is JobState.DELETED:
+        raise Refusal("not_found", "no such job")
+    state.jobs[job_id] = job
+    return job
+
+
+def update(state: State, command: commands.UpdateJob) -> Job:
+    """Replace a job's plan, if it still has the version the new plan was made from."""
+    job = _find(state, command.project, command.job_id, command.record)
+    if command.version != job.version:
+        raise Refusal("version_conflict", f"the job has version {job.version}", {"version": str(job.version)})
+    rescheduled = _timing(command.plan.schedule) != _timing(job.plan.schedule)
+    job.plan = command.plan
+    if rescheduled:
+        _plan_next(state, job)
+    _changed(state, job)
+    return job.snapshot()
+
+
+def _timing(schedule: SchedulePlan | None) -> tuple[str, str, int] | None:
+    return None if schedule is None else (schedule.expression, schedule.timezone, schedule.max_jitter)
+
+
+def _changed(state: State, job: Job) -> None:
+    job.version += 1
+    job.updated = state.now
+    state.effects.writes.jobs[job.id] = job
+
+
+def set_state(state: State, command: commands.SetJobState) -> Job:
+    """Pause, resume or delete a job; what runs goes on."""
+    job = _find(state, command.project, command.job_id, command.record)
+    wanted = {"pause": JobState.PAUSED, "resume": JobState.ACTIVE, "delete": JobState.DELETED}[command.action]
+    if wanted is job.state:
+        return job.snapshot()
+    job.state = wanted
+    if wanted is not JobState.ACTIVE:
+        for due_at in job.waiting_runs:
+            _record(state, job, due_at, None, wanted)
+        job.waiting_runs.clear()
+    _plan_next(state, job)
+    _changed(state, job)
+    return job.snapshot()
+
+
+def trigger(state: State, command: commands.TriggerJob) -> Run | Repeated:
+    """Start a run now, whatever the schedule says."""
+    repeated = state.repeated(command.project, command.once)
+    if repeated is not None:
+        return repeated
+    job = _find(state, command.project, command.job_id, command.record)
+    if job.plan.max_active_runs and len(job.active_runs) >= job.plan.max_active_runs:
+        raise Refusal("wrong_state", f"{len(job.active_runs)} runs go on; the job allows no more", {"state": job.state})
+    submissions.admit(state, len(job.plan.nodes))
+    run = start(state, job, Trigger.MANUAL, None, command.traceparent)
+    state.remember(command.project, command.once, run.id)
+    return run.snapshot()
+
+
+def start(state: State, job: Job, why: Trigger, due_at: Micros | None, traceparent: str = "") -> Run:
+    """Create a run and let its first tasks go."""
+    run = create_run(state, job, why, due_at, traceparent)
+    for task in list(run.tasks):
+        if task.parents_open == 0 or task.trigger_rule is TriggerRule.ALWAYS:
+            tasks.decide(state, task, None)
+    if not run.tasks:
+        end_run(state, run)
+    return run
+
+
+def cancel_run(state: State, command: commands.CancelRun) -> Run:
+    """Cancel every live task of a run."""
+    run = state.runs.get(command.run_id)
+    if run is None or run.project != command.project:
+        raise Refusal("not_found", "no such run goes on")
+    cancel_live_run(state, run)
+    tasks.settle(state)
+    return run.snapshot()
+
+
+def cancel_live_run(state: State, run: Run) -> None:
+    """Cancel a run that goes on."""
+    run.cancelled = True
+    state.effects.writes.runs[run.id] = run
+    for task in run.tasks:
+        if task.is_live:
+            submissions.cancel_live(state, task)
+
+
+def run_ended(state: State, run: Run) -> None:
+    """Take an ended run from its job, and start one that waited for it."""
+    job = state.jobs.get(run.job_id)
+    if job is None:
+        return
+    job.active_runs.pop(run.id, None)
+    if job.waiting_runs:
+        due_at = job.waiting_runs.pop(0)
+        state.effects.writes.jobs[job.id] = job
+        _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
+
+
+def jobs_due(state: State, command: commands.JobsDue) -> None:
+    """Take jobs into memory whose next due time is near."""
+    for job in command.jobs:
+        if job.id not in state.jobs:
+            state.jobs[job.id] = job
+            _arm(state, job)
+    state.jobs_horizon = max(state.jobs_horizon, command.horizon)
+
+
+def _plan_next(state: State, job: Job) -> None:
+    """Compute a job's next due time from now, and set its timer."""
+    schedule = job.plan.schedule
+    if schedule is None or job.state is not JobState.ACTIVE:
+        job.next_due = job.fires_at = None
+        return
+    _set_next(job, schedule, schedule.cron.next_after(state.now, anchor_us=job.created))
+    _arm(state, job)
+
+
+def _fires_at(job: Job, schedule: SchedulePlan, due: Micros) -> Micros:
+    return Micros(due + jitter_us(job.id, due, schedule.max_jitter))
+
+
+def _set_next(job: Job, schedule: SchedulePlan, due: Micros | None) -> None:
+    job.next_due = due
+    job.fires_at = None if due is None else _fires_at(job, schedule, due)
+
+
+def _arm(state: State, job: Job) -> None:
+    if job.fires_at is not None:
+        state.timers.add(job.fires_at, JobDue(job))
+
+
+def fire(state: State, job: Job) -> None:
+    """A job's timer went off: deal with every due time up to now, at most `fires_per_tick` of them."""
+    schedule = job.plan.schedule
+    if state.jobs.get(job.id) is not job or schedule is None or job.fires_at is None or job.fires_at > state.now:
+        return  # it was changed meanwhile, and has another timer
+    assert job.next_due is not None
+    settings = state.settings
+    dues = [job.next_due]
+    following = schedule.cron.next_after(job.next_due, anchor_us=job.created)
+    while following is not None and _fires_at(job, schedule, following) <= state.now and len(dues) < settings.fires_per_tick:
+        dues.append(following)
+        following = schedule.cron.next_after(following, anchor_us=job.created)
+    catching_up = len(dues) == settings.fires_per_tick
+    if catching_up:
+        # `fire_all` fires the latest ones: leave enough of them for the next round, which may be the last.
+        following = dues[-settings.fire_all_max]
+        del dues[-settings.fire_all_max :]
+    _set_next(job, schedule, following)
+    _arm(state, job)
+    state.effects.writes.jobs[job.id] = job
+    firing = _firing(state, job, schedule, dues, catching_up=catching_up)
+    for due_at in dues:
+        if due_at in firing:
+            _fire_one(state, job, schedule, due_at)
+        else:
+            _record(state, job, due_at, None, "misfire")
+
+
+def _firing(state: State, job: Job, schedule: SchedulePlan, dues: list[Micros], *, catching_up: bool) -> frozenset[Micros]:
+    """Return the due times that fire, under the misfire policy; `catching_up`: later ones are already due too."""
+    threshold = state.now - state.settings.misfire_after
+    punctual = [due for due in dues if _fires_at(job, schedule, due) >= threshold]
+    match schedule.misfire:
+        case MisfirePolicy.SKIP:
+            return frozenset(punctual)
+        case MisfirePolicy.FIRE_ONCE:
+            return frozenset(punctual or ([] if catching_up else dues[-1:]))
+        case MisfirePolicy.FIRE_ALL:
+            return frozenset([] if catching_up else dues[-state.settings.fire_all_max :])
+
+
+def _fire_one(state: State, job: Job, schedule: SchedulePlan, due_at: Micros) -> None:
+    """Run a due time, or record why not."""
+    active = len(job.active_runs)
+    full = bool(job.plan.max_active_runs) and active >= job.plan.max_active_runs
+    policy = schedule.concurrency
+    if policy is ConcurrencyPolicy.FORBID and active:
+        _record(state, job, due_at, None, "another run goes on")
+    elif (policy is ConcurrencyPolicy.QUEUE and active) or full:
+        if len(job.waiting_runs) >= state.settings.fire_all_max:
+            _record(state, job, due_at, None, "too many runs wait")
+        else:
+            job.waiting_runs.append(due_at)
+    elif len(state.tasks) + len(job.plan.nodes) > state.settings.live_tasks_max:
+        _record(state, job, due_at, None, "overloaded")
+    else:
+        if policy is ConcurrencyPolicy.REPLACE:
+            for run in list(job.active_runs.values()):
+                cancel_live_run(state, run)
+            tasks.settle(state)
+        run = start(state, job, Trigger.SCHEDULE, due_at)
+        _record(state, job, due_at, run, "")
+
+
+def _record(state: State, job: Job, due_at: Micros, run: Run | None, reason: str) -> None:
+    state.effects.writes.fires.append(FireRecord(job.id, due_at, run.id if run else None, reason, state.now))

@@ -1,0 +1,294 @@
+"""Leases: giving tasks to workers, and taking their word for how it went.
+
+Theory of operation. A lease gives one attempt of one task to one worker and carries a fencing token that no other lease ever
+had. Whatever a worker says of an attempt quotes the token; a token that is not in `state.leases`, or is another worker's, is
+stale and changes nothing. A lease ends in exactly one of these ways: its result is recorded, it is lost (the worker went
+silent, never confirmed it, or gave it back), or it is withdrawn because its task was cancelled. Leases handed out together
+share one durable row, which goes when the last of them has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core import tasks
+from foliot_scheduler.core.commands import AttemptEnd
+from foliot_scheduler.core.effects import (
+    Acknowledgement,
+    AttemptRecord,
+    Cancellation,
+    CheckpointAcknowledgement,
+    CheckpointRecord,
+    LeaseGrant,
+)
+from foliot_scheduler.core.model import Lease, LeaseBatch, Outcome, Task, Worker
+from foliot_scheduler.core.retry import backoff, is_retried
+from foliot_scheduler.core.runs import note_started
+from foliot_scheduler.core.timers import AttemptOverdue, BatchUnacknowledged
+from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
+from foliot_scheduler.core.types import Micros, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from foliot_scheduler.core import commands
+    from foliot_scheduler.core.state import State
+
+
+def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
+    """Lease ready tasks to a worker, as one batch; those whose concurrency limits are full stay behind."""
+    woken: list[Task] = []
+    entered = [task for task in waiting if not task.plan.limits or state.gates.enter(task, woken)]
+    push_woken(state, woken)
+    if not entered:
+        return []
+    first = state.next_tokens(len(entered))
+    now = state.now
+    batch = LeaseBatch(
+        first,
+        worker.profile.id,
+        now,
+        tuple([task.id for task in entered]),
+        tuple([task.attempt + 1 for task in entered]),
+        len(entered),
+    )
+    leases = []
+    token = first
+    for task in entered:
+        task.state = next_task_state(task.state, TaskEvent.LEASED)
+        task.attempt += 1
+        task.worker_id = worker.profile.id
+        task.started = None
+        lease = Lease(token, task, task.attempt, worker, batch)
+        task.lease = lease
+        state.leases[token] = worker.leases[token] = lease
+        leases.append(lease)
+        if task.run is not None:
+            note_started(state, task.run)
+        token = Token(token + 1)
+    state.batches[first] = batch
+    state.effects.writes.batches_opened[first] = batch
+    return leases
+
+
+def dispatch(state: State) -> None:
+    """Give waiting tasks to workers with room, spread evenly."""
+    while state.ready.count:
+        workers = [w for w in state.workers.values() if w.session and not w.draining and w.free > 0]
+        if not workers:
+            return
+        share = max(1, -(-state.ready.count // len(workers)))
+        progress = False
+        for worker in workers:
+            waiting = state.ready.take(worker.accepts, min(worker.free, share))
+            if not waiting:
+                continue
+            progress = True
+            leases = grant(state, worker, waiting)
+            if leases:
+                batch = leases[0].batch
+                state.effects.leases.append(LeaseGrant(worker.profile.id, worker.session, batch, leases))
+                state.timers.add(Micros(state.now + state.settings.acknowledge_within), BatchUnacknowledged(batch))
+        if not progress:
+            return
+
+
+def push_woken(state: State, woken: Iterable[Task]) -> None:
+    """Let tasks that waited for a concurrency limit try again, before those that came later."""
+    for task in woken:
+        if task.lane is None and task.state is TaskState.READY:
+            state.ready.push(task, front=True)
+
+
+def close(state: State, lease: Lease) -> None:
+    """Take a lease out of the books; the caller says what becomes of its task."""
+    del state.leases[lease.token]
+    del lease.worker.leases[lease.token]
+    task = lease.task
+    task.lease = None
+    if task.plan.limits:
+        woken: list[Task] = []
+        state.gates.leave(task, woken)
+        push_woken(state, woken)
+    batch = lease.batch
+    batch.open -= 1
+    if not batch.open:
+        del state.batches[batch.first_token]
+        writes = state.effects.writes
+        if writes.batches_opened.pop(batch.first_token, None) is None:
+            writes.batches_closed.append(batch.first_token)
+
+
+def withdraw(state: State, lease: Lease) -> None:
+    """Take a lease back because its task was cancelled, and tell the worker to stop."""
+    worker = lease.worker
+    close(state, lease)
+    tell_to_stop(state, worker, [lease.token])
+
+
+def tell_to_stop(state: State, worker: Worker, tokens: list[Token]) -> None:
+    """Tell a worker that leases no longer count."""
+    if worker.session and tokens:
+        state.effects.cancellations.append(Cancellation(worker.profile.id, worker.session, tokens))
+
+
+def attempts_ended(state: State, command: commands.AttemptsEnded) -> None:
+    """Record results; those of leases the worker does not hold are refused as stale."""
+    recorded: list[Token] = []
+    stale: list[Token] = []
+    worker = state.workers.get(command.worker_id)
+    for attempt_end in command.ends:
+        lease = state.leases.get(attempt_end.token)
+        if lease is None or lease.worker is not worker:
+            stale.append(attempt_end.token)
+        else:
+            record_end(state, lease, attempt_end)
+            recorded.append(attempt_end.token)
+    state.effects.acknowledgements.append(Acknowledgement(command.worker_id, command.session, recorded, stale))
+
+
+def record_end(state: State, lease: Lease, attempt_end: AttemptEnd) -> None:
+    """Record how an attempt ended and decide what follows."""
+    task = lease.task
+    close(state, lease)
+    outcome = attempt_end.outcome
+    if outcome is Outcome.CANCELLED or outcome is Outcome.LOST:
+        # A worker that stops ends its attempts itself; nobody asked for the task to be cancelled, so it goes elsewhere.
+        requeue(state, lease, "the worker stopped before the attempt had ended", counts=False)
+        return
+    task.outcome = outcome
+    task.exit_code = attempt_end.exit_code
+    task.error = attempt_end.error
+    task.output = attempt_end.output
+    task.error_output = attempt_end.error_output
+    # The worker's clock is shown, but never before the lease: its skew must not make a child look older than its parent.
+    task.started = max(attempt_end.started, lease.batch.leased)
+    if outcome is Outcome.SUCCEEDED:
+        lease.worker.succeeded += 1
+        tasks.end(state, task, TaskEvent.SUCCEEDED)
+        return
+    lease.worker.failed += 1
+    task.failed_attempts += 1
+    if is_retried(task.plan.retry, outcome, task.failed_attempts):
+        _note_attempt(state, lease, outcome)
+        task.state = next_task_state(task.state, TaskEvent.RETRIED)
+        state.write_task(task)
+        wait = backoff(task.plan.retry, task.failed_attempts, state.draw)
+        tasks.postpone(state, task, Micros(state.now + wait))
+    else:
+        tasks.end(state, task, TaskEvent.FAILED)
+
+
+def _note_attempt(state: State, lease: Lease, outcome: Outcome) -> None:
+    task = lease.task
+    state.effects.writes.attempts.append(
+        AttemptRecord(
+            task.id, lease.attempt, lease.worker.profile.id, task.started, state.now, outcome, task.exit_code, task.error
+        )
+    )
+
+
+def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
+    """Have a task whose lease is closed and whose attempt came to nothing run again, or end when that happened too often."""
+    task = lease.task
+    task.outcome = Outcome.LOST
+    task.error = reason
+    task.exit_code = None
+    if counts:
+        task.lost_attempts += 1
+    if task.lost_attempts > state.settings.lost_attempts_max:
+        task.error = f"lost {task.lost_attempts} times, so it is not tried again: {reason}"
+        tasks.end(state, task, TaskEvent.FAILED)
+        return
+    _note_attempt(state, lease, Outcome.LOST)
+    task.started = None
+    task.state = next_task_state(task.state, TaskEvent.REQUEUED)
+    state.write_task(task)
+    state.ready.push(task, front=True)
+
+
+def lose(state: State, lease: Lease, reason: str, *, counts: bool = True) -> None:
+    """End a lease whose worker did not keep it."""
+    close(state, lease)
+    requeue(state, lease, reason, counts=counts)
+
+
+def attempts_started(state: State, command: commands.AttemptsStarted) -> None:
+    """Write tasks that have been running for a while as running, and watch their timeouts."""
+    for token, started in command.attempts:
+        lease = state.leases.get(token)
+        if lease is None or lease.worker.profile.id != command.worker_id:
+            continue
+        task = lease.task
+        task.started = max(started, lease.batch.leased)
+        state.write_task(task)
+        watch_timeout(state, lease)
+
+
+def watch_timeout(state: State, lease: Lease) -> None:
+    """Set the timer that ends an attempt whose worker does not."""
+    task = lease.task
+    started = task.started or lease.batch.leased
+    state.timers.add(Micros(started + task.plan.timeout + state.settings.overdue_grace), AttemptOverdue(lease))
+
+
+def attempt_overdue(state: State, lease: Lease) -> None:
+    """A worker did not stop an attempt at its timeout: record it as timed out, and tell the worker to stop it."""
+    if state.leases.get(lease.token) is not lease:
+        return
+    started = lease.task.started or lease.batch.leased
+    tell_to_stop(state, lease.worker, [lease.token])
+    record_end(
+        state, lease, AttemptEnd(lease.token, Outcome.TIMED_OUT, None, "ran past its timeout", b"", b"", started, state.now)
+    )
+
+
+def batch_unacknowledged(state: State, batch: LeaseBatch) -> None:
+    """Withdraw leases that the worker never confirmed: they most likely never reached it."""
+    if batch.acknowledged or batch.first_token not in state.batches:
+        return
+    held = [state.leases[token] for token in _tokens(batch) if token in state.leases]
+    if held:
+        tell_to_stop(state, held[0].worker, [lease.token for lease in held])
+    for lease in held:
+        lose(state, lease, "the worker did not confirm the lease", counts=False)
+
+
+def _tokens(batch: LeaseBatch) -> Iterable[Token]:
+    return (Token(batch.first_token + i) for i in range(len(batch.task_ids)))
+
+
+def leases_acknowledged(state: State, command: commands.LeasesAcknowledged) -> None:
+    """Note that lease batches have arrived."""
+    for first in command.batches:
+        batch = state.batches.get(first)
+        if batch is not None and batch.worker_id == command.worker_id:
+            batch.acknowledged = True
+
+
+def leases_released(state: State, command: commands.LeasesReleased) -> None:
+    """Take back leases that a worker has not started."""
+    for token in command.tokens:
+        lease = state.leases.get(token)
+        if lease is not None and lease.worker.profile.id == command.worker_id:
+            lose(state, lease, "the worker gave the lease back", counts=False)
+
+
+def checkpoint_reported(state: State, command: commands.CheckpointReported) -> None:
+    """Save the progress of an attempt, if the worker still holds it."""
+    lease = state.leases.get(command.token)
+    error = ""
+    if lease is None or lease.worker.profile.id != command.worker_id:
+        error = "the lease has ended"
+    else:
+        save_checkpoint(state, lease.task, command.checkpoint)
+    state.effects.checkpoint_acknowledgements.append(
+        CheckpointAcknowledgement(command.worker_id, command.session, command.token, command.sequence, error)
+    )
+
+
+def save_checkpoint(state: State, task: Task, checkpoint: str) -> None:
+    """Keep a running task's progress for its next attempt."""
+    task.checkpoint = checkpoint
+    state.effects.writes.checkpoints[task.id] = CheckpointRecord(task.id, task.attempt, checkpoint, state.now)
+    state.write_task(task)

@@ -1,0 +1,202 @@
+"""The tasks that wait for a worker, and in which order workers get them.
+
+Theory of operation. Tasks of one project and one placement wait in one *lane*; a lane keeps a queue for each priority, first
+come first served within one. Projects share by weighted fair queuing: each project has a virtual time that advances by what
+it was given, and the eligible project with the least virtual time is served next, so that one project's backlog cannot starve
+another; a project that comes back from idleness starts at the others' time and gets no credit for its absence.
+
+Cancelling or parking a task does not search the queues: its `lane` is cleared, and the entry it leaves behind is thrown away
+when it comes to the front. An entry counts only while the task's `lane` is the lane it stands in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST, Placement, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from foliot_scheduler.core.types import Project
+
+QUANTUM = 32
+"""Tasks given to one project before another gets its turn: small against a worker's capacity, large against the cost of a turn."""
+
+
+class Lane:
+    """Waiting tasks of one project and one placement."""
+
+    __slots__ = ("_queues", "count", "placement", "queue")
+
+    def __init__(self, placement: Placement, queue: ProjectQueue) -> None:
+        self.placement = placement
+        self.queue = queue
+        self.count = 0
+        self._queues: list[deque[Task] | None] = [None] * (PRIORITY_HIGHEST + 1)
+
+    def push(self, task: Task, *, front: bool) -> None:
+        """Add a task at the end, or at the front, of its priority."""
+        assert task.lane is None
+        tasks = self._queues[task.plan.priority]
+        if tasks is None:
+            tasks = self._queues[task.plan.priority] = deque()
+        if front:
+            tasks.appendleft(task)
+        else:
+            tasks.append(task)
+        task.lane = self
+        self.count += 1
+
+    def head(self) -> Task | None:
+        """The task to be taken next; None when the lane is empty."""
+        if not self.count:
+            return None
+        for priority in range(PRIORITY_HIGHEST, PRIORITY_LOWEST - 1, -1):
+            tasks = self._queues[priority]
+            while tasks:
+                task = tasks[0]
+                if task.lane is self and task.plan.priority == priority:
+                    return task
+                tasks.popleft()
+        raise AssertionError("a lane's count is more than the tasks it holds")
+
+    def take(self, limit: int, into: list[Task]) -> int:
+        """Move up to `limit` tasks into a list, highest priority first; return how many."""
+        wanted = min(limit, self.count)
+        left = wanted
+        for priority in range(PRIORITY_HIGHEST, PRIORITY_LOWEST - 1, -1):
+            if not left:
+                break
+            tasks = self._queues[priority]
+            while tasks and left:
+                task = tasks.popleft()
+                if task.lane is self and task.plan.priority == priority:
+                    task.lane = None
+                    into.append(task)
+                    left -= 1
+        assert not left, "a lane's count is more than the tasks it holds"
+        self.count -= wanted
+        if not self.count:
+            self._queues = [None] * (PRIORITY_HIGHEST + 1)  # what is left are entries that no longer count
+        return wanted
+
+
+class ProjectQueue:
+    """The lanes of one project, and its share."""
+
+    __slots__ = ("count", "lanes", "project", "virtual_time", "weight")
+
+    def __init__(self, project: Project, weight: float) -> None:
+        self.project = project
+        self.weight = weight
+        self.virtual_time = 0.0
+        self.lanes: dict[Placement, Lane] = {}
+        self.count = 0
+
+    def take(self, accepts: Callable[[Placement], bool], limit: int, into: list[Task]) -> int:
+        """Move up to `limit` acceptable tasks into a list, highest priority first, then oldest; return how many."""
+        lanes = [lane for lane in self.lanes.values() if lane.count and accepts(lane.placement)]
+        if len(lanes) == 1:
+            taken = lanes[0].take(limit, into)
+        else:
+            taken = 0
+            while taken < limit and lanes:
+                best = min(lanes, key=_urgency)
+                taken += best.take(1, into)
+                if not best.count:
+                    lanes.remove(best)
+        self.count -= taken
+        self.virtual_time += taken / self.weight
+        return taken
+
+    def offers(self, accepts: Callable[[Placement], bool]) -> bool:
+        """Whether anything acceptable waits."""
+        return any(lane.count and accepts(lane.placement) for lane in self.lanes.values())
+
+
+def _urgency(lane: Lane) -> tuple[int, bytes]:
+    head = lane.head()
+    assert head is not None
+    return (-head.plan.priority, head.id)
+
+
+class ReadyQueue:
+    """All waiting tasks."""
+
+    __slots__ = ("_active", "_projects", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._projects: dict[Project, ProjectQueue] = {}
+        self._active: dict[Project, ProjectQueue] = {}
+        """Projects with at least one waiting task."""
+
+    def push(self, task: Task, *, front: bool = False) -> None:
+        """Add a ready task at the end of its priority, or at its front if it had waited already."""
+        queue = self._projects.get(task.project)
+        if queue is None:
+            queue = self._projects[task.project] = ProjectQueue(task.project, weight=1.0)
+        if not queue.count:
+            if self._active:
+                queue.virtual_time = max(queue.virtual_time, min(q.virtual_time for q in self._active.values()))
+            self._active[task.project] = queue
+        lane = queue.lanes.get(task.plan.placement)
+        if lane is None:
+            lane = queue.lanes[task.plan.placement] = Lane(task.plan.placement, queue)
+        lane.push(task, front=front)
+        queue.count += 1
+        self.count += 1
+
+    def remove(self, task: Task) -> None:
+        """Take out a task that is no longer to be given away; one that is not in any lane is left alone."""
+        lane = task.lane
+        if lane is None:
+            return
+        task.lane = None
+        lane.count -= 1
+        lane.queue.count -= 1
+        self.count -= 1
+        self._retire(lane.queue)
+
+    def take(self, accepts: Callable[[Placement], bool], limit: int, *, project: Project | None = None) -> list[Task]:
+        """Remove and return up to `limit` tasks whose placement is accepted, fairly over projects; of one project if named."""
+        taken: list[Task] = []
+        if project is not None:
+            queues = [queue] if (queue := self._active.get(project)) is not None else []
+        else:
+            queues = list(self._active.values())
+        if len(queues) > 1:
+            queues = [queue for queue in queues if queue.offers(accepts)]
+        while queues and len(taken) < limit:
+            queue = min(queues, key=_virtual_time)
+            left = limit - len(taken)
+            count = queue.take(accepts, left if len(queues) == 1 else min(left, QUANTUM), taken)
+            if not count:
+                queues.remove(queue)
+            self.count -= count
+            self._retire(queue)
+        return taken
+
+    def counts_by_priority(self) -> dict[int, int]:
+        """How many tasks wait at each priority; costs a walk over what waits, so not for the hot path."""
+        counts: dict[int, int] = {}
+        for queue in self._active.values():
+            for lane in queue.lanes.values():
+                for tasks in lane._queues:  # noqa: SLF001 - one theory, one file
+                    for task in tasks or ():
+                        if task.lane is lane:
+                            counts[task.plan.priority] = counts.get(task.plan.priority, 0) + 1
+        return counts
+
+    def _retire(self, queue: ProjectQueue) -> None:
+        if not queue.count:
+            self._active.pop(queue.project, None)
+            if len(queue.lanes) > 1:
+                # Lanes are made again when needed; functions and labels would pile them up otherwise.
+                queue.lanes = {}
+
+
+def _virtual_time(queue: ProjectQueue) -> float:
+    return queue.virtual_time

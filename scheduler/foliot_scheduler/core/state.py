@@ -1,0 +1,156 @@
+"""Everything the engine knows: live work, workers, leases, timers, and the effects being gathered."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from foliot_scheduler.core.effects import Effects, IdempotencyRecord, Refusal, Repeated
+from foliot_scheduler.core.gates import Gates
+from foliot_scheduler.core.ready import ReadyQueue
+from foliot_scheduler.core.timers import Timers
+from foliot_scheduler.core.types import HOUR, MINUTE, SECOND, Micros, Span, Token
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core.commands import Once
+    from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Run, Task, Worker
+    from foliot_scheduler.core.types import Draw, JobId, NewId, Project, RunId, TaskId, WorkerId
+
+EPOCH_SHIFT = 32
+"""A token is the epoch shifted by this, plus a counter: 4 billion leases a term, 2 billion terms in a signed 64-bit column."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """The numbers behind the rules."""
+
+    lease_ttl: Span = Span(5 * SECOND)
+    """How long leases outlive the heartbeat that renewed them. A killed worker's tasks run elsewhere after this at most; a worker
+    renews five times as often, so four lost heartbeats in a row are forgiven."""
+    takeover_grace: Span = Span(7 * SECOND)
+    """How long a new leader waits for workers to come back: lease_ttl, plus the 2 s for which a deposed leader may go on
+    confirming heartbeats before it notices (see the leader's `trusted_until`)."""
+    acknowledge_within: Span = Span(5 * SECOND)
+    """A lease batch unconfirmed for so long is withdrawn (the contract's LeaseAck)."""
+    claim_ttl: Span = Span(60 * SECOND)
+    """How long a claim by unary call lasts without a heartbeat (documented by the queue API)."""
+    overdue_grace: Span = Span(30 * SECOND)
+    """How long past its timeout an attempt may go on before the leader stops waiting for its worker to end it: more than the
+    5 s between SIGTERM and SIGKILL, with room for a slow machine."""
+    lost_attempts_max: int = 10
+    """A task lost more often than this has most likely killed its workers, and ends failed."""
+    live_tasks_max: int = 2_000_000
+    """More live tasks than this are refused with OVERLOADED: at about 600 bytes each they fill 1.2 GB of the leader."""
+    misfire_after: Span = Span(60 * SECOND)
+    """A fire later than this is a misfire (the schedules API's decision)."""
+    fire_all_max: int = 100
+    """What `fire_all` fires at most, and `queue` holds back at most (the schedules API's decision)."""
+    fires_per_tick: int = 1_000
+    """Due times of one job that are dealt with before others get their turn."""
+    worker_row_every: Span = Span(10 * SECOND)
+    """How stale a worker's stored heartbeat may be (the contract's last_heartbeat_at)."""
+    worker_kept: Span = Span(1 * HOUR)
+    """How long a silent worker is kept in memory, so that it keeps its counts when it returns."""
+    key_kept: Span = Span(10 * MINUTE)
+    """How long idempotency keys stay in memory: far longer than the time between a caller's look-up in the database and the
+    command that follows it."""
+
+
+class KnownKey(NamedTuple):
+    """The first use of an idempotency key."""
+
+    digest: bytes
+    ids: bytes
+
+
+class State:
+    """The single owner of all mutable scheduling state; changed only by the functions of this package."""
+
+    __slots__ = (
+        "_counter",
+        "_key_order",
+        "_keys",
+        "batches",
+        "draw",
+        "effects",
+        "ended_runs",
+        "epoch",
+        "executors",
+        "gates",
+        "jobs",
+        "jobs_horizon",
+        "leases",
+        "new_id",
+        "now",
+        "ready",
+        "runs",
+        "settings",
+        "settling",
+        "tasks",
+        "timers",
+        "workers",
+    )
+
+    def __init__(self, *, epoch: int, settings: CoreSettings, new_id: NewId, draw: Draw) -> None:
+        self.epoch = epoch
+        self.settings = settings
+        self.new_id = new_id
+        self.draw = draw
+        self.now = Micros(0)
+        self.tasks: dict[TaskId, Task] = {}
+        """Live tasks."""
+        self.runs: dict[RunId, Run] = {}
+        """Live runs."""
+        self.jobs: dict[JobId, Job] = {}
+        """Jobs that were touched, that have live runs, or that are due before `jobs_horizon`. What is here is the truth."""
+        self.jobs_horizon = Micros(0)
+        self.workers: dict[WorkerId, Worker] = {}
+        self.executors: dict[tuple[Project, WorkerId], Worker] = {}
+        self.leases: dict[Token, Lease] = {}
+        self.batches: dict[Token, LeaseBatch] = {}
+        """By first token."""
+        self.ready = ReadyQueue()
+        self.gates = Gates()
+        self.timers = Timers()
+        self.effects = Effects()
+        self.settling: deque[Task] = deque()
+        """Ended tasks whose dependents and runs have not been told yet; empty between commands."""
+        self.ended_runs: deque[Run] = deque()
+        """Ended runs whose jobs have not been told yet; empty between commands."""
+        self._counter = 0
+        self._keys: dict[tuple[Project, str], KnownKey] = {}
+        self._key_order: deque[tuple[Micros, tuple[Project, str]]] = deque()
+
+    def next_tokens(self, count: int) -> Token:
+        """Reserve consecutive fencing tokens and return the first."""
+        first = self._counter + 1
+        self._counter += count
+        assert self._counter < 1 << EPOCH_SHIFT, "the term has used up its tokens"
+        return Token((self.epoch << EPOCH_SHIFT) + first)
+
+    def write_task(self, task: Task) -> None:
+        """Note that a task's row changes with this commit."""
+        task.updated = self.now
+        self.effects.writes.tasks[task.id] = task
+
+    def repeated(self, project: Project, once: Once | None) -> Repeated | None:
+        """Return the first call's ids if its key is known; raises Refusal if it came with another request."""
+        if once is None:
+            return None
+        known = self._keys.get((project, once.key))
+        if known is None:
+            return None
+        if known.digest != once.digest:
+            raise Refusal("idempotency_mismatch", "the idempotency key was used with another request")
+        return Repeated(known.ids)
+
+    def remember(self, project: Project, once: Once | None, ids: bytes) -> None:
+        """Note the first use of a key, durably; keys of long ago leave the memory (PostgreSQL has them)."""
+        if once is None:
+            return
+        self._keys[project, once.key] = KnownKey(once.digest, ids)
+        self._key_order.append((self.now, (project, once.key)))
+        self.effects.writes.idempotency.append(IdempotencyRecord(project, once.key, once.digest, ids, self.now))
+        while self._key_order and self._key_order[0][0] + self.settings.key_kept < self.now:
+            del self._keys[self._key_order.popleft()[1]]

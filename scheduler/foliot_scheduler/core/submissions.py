@@ -1,0 +1,222 @@
+"""Wishes about tasks: submit, change, delete, cancel, retry, save a checkpoint. Each is granted whole or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core import leases, tasks
+from foliot_scheduler.core.effects import AttemptRecord, Refusal, Repeated
+from foliot_scheduler.core.model import Outcome, Stored, Task
+from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
+from foliot_scheduler.core.types import TaskId, WorkerId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from foliot_scheduler.core import commands
+    from foliot_scheduler.core.state import State
+    from foliot_scheduler.core.types import Project
+
+
+def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] | Repeated:
+    """Create tasks on their own, all or none."""
+    repeated = state.repeated(command.project, command.once)
+    if repeated is not None:
+        return repeated
+    admit(state, len(command.tasks))
+    for new in command.tasks:
+        if new.depends_on:
+            _check_dependencies(state, command.project, new.depends_on, command.ended)
+    created: list[Task] = []
+    writes = state.effects.writes
+    for plan, depends_on, trigger_rule in command.tasks:
+        task = Task(
+            TaskId(state.new_id()),
+            command.project,
+            plan,
+            state.now,
+            state.now,
+            trigger_rule=trigger_rule,
+            depends_on=depends_on,
+            traceparent=command.traceparent,
+        )
+        state.tasks[task.id] = writes.tasks[task.id] = task
+        if depends_on:
+            tasks.decide(state, task, tasks.attach(state, task, command.ended))
+        else:
+            tasks.release(state, task)
+        created.append(task)
+    state.remember(command.project, command.once, b"".join([task.id for task in created]))
+    return created[0].snapshot() if len(created) == 1 else [task.id for task in created]
+
+
+def admit(state: State, count: int) -> None:
+    """Raise Refusal if so many more live tasks are too many."""
+    if len(state.tasks) + count > state.settings.live_tasks_max:
+        raise Refusal("overloaded", f"{len(state.tasks)} tasks have not ended; the limit is {state.settings.live_tasks_max}")
+
+
+def _check_dependencies(state: State, project: Project, depends_on: Iterable[TaskId], ended: dict[TaskId, TaskState]) -> None:
+    for dependency in depends_on:
+        live = state.tasks.get(dependency)
+        if (live is None and dependency not in ended) or (live is not None and live.project != project):
+            raise Refusal("unknown_dependency", "a dependency does not exist", {"ids": dependency.hex()})
+
+
+def _find(state: State, project: Project, task_id: TaskId, record: Task | None) -> Task:
+    """Return the live task, or the record of an ended one that came with the command."""
+    task = state.tasks.get(task_id, record)
+    if task is None or task.project != project:
+        raise Refusal("not_found", "no such task")
+    return task
+
+
+def update(state: State, command: commands.UpdateTask) -> Task:
+    """Change a task that has not started; what only describes it may change at any time."""
+    task = _find(state, command.project, command.task_id, command.record)
+    change = command.change
+    if not change.labels_only and (not task.is_live or task.state is TaskState.RUNNING):
+        raise Refusal("wrong_state", f"the task is {task.state}: only tags and description may change", {"state": task.state})
+    if change.depends_on is not None:
+        if task.run_id is not None:
+            raise Refusal("wrong_state", "the dependencies of a task in a run are its job's", {"state": task.state})
+        _check_dependencies(state, command.project, change.depends_on, command.ended)
+        _check_no_cycle(task, change.depends_on)
+    state.effects.writes.plans_changed.add(task.id)
+    state.write_task(task)
+    if change.labels_only:
+        assert change.plan is not None
+        task.plan = change.plan
+        return task.snapshot()
+    state.ready.remove(task)
+    old_start = task.plan.start_at
+    if change.plan is not None:
+        task.plan = change.plan
+    if change.trigger_rule is not None:
+        task.trigger_rule = change.trigger_rule
+    if change.depends_on is not None:
+        _detach(state, task)
+        task.depends_on = change.depends_on
+    _wait_again(state, task, command.ended, moved=task.plan.start_at != old_start, replaced=change.depends_on is not None)
+    return task.snapshot()
+
+
+def _wait_again(state: State, task: Task, ended: dict[TaskId, TaskState], *, moved: bool, replaced: bool) -> None:
+    """Put a changed task back to where it has to wait."""
+    if task.state is TaskState.BLOCKED:
+        if replaced:
+            tasks.decide(state, task, tasks.attach(state, task, ended))
+        return
+    if not moved and not replaced and task.state is TaskState.SCHEDULED:
+        return  # it goes on waiting for the time it waited for, a backoff's for one
+    task.state = next_task_state(task.state, TaskEvent.HELD)
+    task.due = None
+    culprit = tasks.attach(state, task, ended) if replaced else None
+    tasks.decide(state, task, culprit)
+
+
+def _detach(state: State, task: Task) -> None:
+    for dependency in task.depends_on:
+        parent = state.tasks.get(dependency)
+        if parent is not None and parent.children:
+            parent.children.remove(task)
+
+
+def _check_no_cycle(task: Task, depends_on: Iterable[TaskId]) -> None:
+    """Raise Refusal if a new dependency waits for the task itself, by whatever way."""
+    seen: set[TaskId] = set()
+    stack = [task]
+    while stack:
+        for child in stack.pop().children or ():
+            if child.id not in seen:
+                seen.add(child.id)
+                stack.append(child)
+    for dependency in depends_on:
+        if dependency == task.id or dependency in seen:
+            raise Refusal("dependency_cycle", "the dependency waits for this task itself", {"path": dependency.hex()})
+
+
+def delete(state: State, command: commands.DeleteTask) -> None:
+    """Remove a task that is not running and that no waiting task depends on."""
+    task = _find(state, command.project, command.task_id, command.record)
+    if task.run_id is not None:
+        raise Refusal("wrong_state", "the task belongs to a run", {"state": task.state})
+    if task.state is TaskState.RUNNING:
+        raise Refusal("wrong_state", "the task is running: cancel it first", {"state": task.state})
+    waiting = [child for child in task.children or () if child.state is TaskState.BLOCKED]
+    if waiting:
+        raise Refusal("has_dependents", "other tasks wait for it", {"ids": ",".join(child.id.hex() for child in waiting)})
+    if task.is_live:
+        state.ready.remove(task)
+        _detach(state, task)
+        del state.tasks[task.id]
+        task.due = None
+        if state.effects.writes.tasks.pop(task.id, None) is not None and task.stored is Stored.NOWHERE:
+            return  # never written: nothing to remove
+        task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever timer still knows it leaves it alone
+    state.effects.writes.tasks_deleted.append(task.id)
+
+
+def cancel(state: State, command: commands.CancelTask) -> Task:
+    """Cancel a live task."""
+    task = _find(state, command.project, command.task_id, command.record)
+    if not task.is_live:
+        raise Refusal("wrong_state", f"the task has ended: {task.state}", {"state": task.state})
+    cancel_live(state, task)
+    return task.snapshot()
+
+
+def cancel_live(state: State, task: Task) -> None:
+    """Cancel a task that has not ended, and take it from its worker."""
+    if task.lease is not None:
+        task.outcome = Outcome.CANCELLED
+        leases.withdraw(state, task.lease)
+    tasks.end(state, task, TaskEvent.CANCELLED)
+
+
+def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
+    """Give a failed or cancelled task on its own another attempt, with its retry policy counted anew."""
+    repeated = state.repeated(command.project, command.once)
+    if repeated is not None:
+        return repeated
+    task = _find(state, command.project, command.task_id, command.record)
+    if task.state not in {TaskState.FAILED, TaskState.CANCELLED}:
+        raise Refusal(
+            "wrong_state", f"only failed or cancelled tasks are retried; the task is {task.state}", {"state": task.state}
+        )
+    if task.run_id is not None:
+        raise Refusal("wrong_state", "the task belongs to a run: trigger the job again", {"state": task.state})
+    admit(state, 1)
+    if task.outcome is not None:
+        state.effects.writes.attempts.append(
+            AttemptRecord(
+                task.id,
+                task.attempt,
+                task.worker_id or WorkerId(""),
+                task.started,
+                task.ended or state.now,
+                task.outcome,
+                task.exit_code,
+                task.error,
+            )
+        )
+    task.state = next_task_state(task.state, TaskEvent.REVIVED)
+    task.ended = task.started = task.worker_id = task.exit_code = task.outcome = None
+    task.error = ""
+    task.failed_attempts = task.lost_attempts = 0
+    state.tasks[task.id] = task
+    # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
+    tasks.release(state, task)
+    state.remember(command.project, command.once, task.id)
+    return task.snapshot()
+
+
+def save_checkpoint(state: State, command: commands.SaveCheckpoint) -> Task:
+    """Keep a running task's progress, said by a caller."""
+    task = _find(state, command.project, command.task_id, None)
+    if task.state is not TaskState.RUNNING or (command.attempt and command.attempt != task.attempt):
+        raise Refusal(
+            "wrong_state", f"only the running attempt saves checkpoints; the task is {task.state}", {"state": task.state}
+        )
+    leases.save_checkpoint(state, task, command.checkpoint)
+    return task.snapshot()

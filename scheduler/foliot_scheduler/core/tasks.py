@@ -1,0 +1,128 @@
+"""The moves of a task that no worker makes: waiting for dependencies and times, becoming ready, ending.
+
+Theory of operation. Ending a task never touches other tasks: the ended one is put on `state.settling`, and `settle` works that
+list off after each command, in a loop. So a chain of a hundred thousand markers or skips needs no recursion, and each rule
+below sees a consistent state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from foliot_scheduler.core.model import Kind, Task
+from foliot_scheduler.core.readiness import Readiness, count_parent, readiness
+from foliot_scheduler.core.runs import note_task_ended
+from foliot_scheduler.core.timers import TaskDue
+from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from foliot_scheduler.core.state import State
+    from foliot_scheduler.core.types import Micros, TaskId
+
+
+def attach(state: State, task: Task, ended: dict[TaskId, TaskState]) -> TaskId | None:
+    """Count the dependencies of a task on its own and have the live ones remember it; return one that did not succeed, if any."""
+    task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
+    culprit = None
+    for dependency in task.depends_on:
+        parent = state.tasks.get(dependency)
+        if parent is None:
+            count_parent(task, ended[dependency])
+            if ended[dependency] is not TaskState.SUCCEEDED:
+                culprit = dependency
+        else:
+            task.parents_open += 1
+            if parent.children is None:
+                parent.children = []
+            parent.children.append(task)
+    return culprit
+
+
+def decide(state: State, task: Task, culprit: TaskId | None) -> None:
+    """Start, end or leave a blocked task, as its dependencies say; `culprit` is named if one of them is to blame."""
+    verdict = readiness(task)
+    if verdict is Readiness.START:
+        release(state, task)
+    elif verdict is Readiness.NEVER:
+        state.write_task(task)
+        if task.run is not None:
+            end(state, task, TaskEvent.SKIPPED)
+        else:
+            # Documented by the tasks API: dependents of a task that did not succeed end failed, with an error that names it.
+            task.error = f"dependency {UUID(bytes=bytes(culprit))} did not succeed" if culprit else "a dependency did not succeed"
+            end(state, task, TaskEvent.DEPENDENCY_FAILED)
+
+
+def release(state: State, task: Task) -> None:
+    """Let a blocked task go on to wait for its start time or for a worker; a marker succeeds."""
+    state.write_task(task)
+    start_at = task.plan.start_at
+    if start_at is not None and start_at > state.now:
+        postpone(state, task, start_at)
+    else:
+        task.state = next_task_state(task.state, TaskEvent.RELEASED)
+        make_ready(state, task)
+
+
+def make_ready(state: State, task: Task) -> None:
+    """Put a task that is ready where workers get it; a marker ends here."""
+    task.due = None
+    if task.plan.placement.kind is Kind.MARKER:
+        task.started = state.now
+        end(state, task, TaskEvent.PASSED)
+    else:
+        state.ready.push(task)
+
+
+def postpone(state: State, task: Task, due: Micros) -> None:
+    """Have a task wait for a time."""
+    task.state = next_task_state(task.state, TaskEvent.POSTPONED)
+    task.due = due
+    state.timers.add(due, TaskDue(task))
+
+
+def due(state: State, task: Task) -> None:
+    """A timer of a task went off: it becomes ready if it still waits for that time."""
+    if task.state is TaskState.SCHEDULED and task.due is not None and task.due <= state.now:
+        task.state = next_task_state(task.state, TaskEvent.DUE)
+        state.write_task(task)
+        make_ready(state, task)
+
+
+def end(state: State, task: Task, event: TaskEvent) -> None:
+    """End a task; it must not be leased any more. What follows for others is left to `settle`."""
+    assert task.lease is None
+    state.ready.remove(task)
+    task.state = next_task_state(task.state, event)
+    task.ended = state.now
+    task.due = None
+    del state.tasks[task.id]
+    state.write_task(task)
+    if task.run is not None or task.children:
+        state.settling.append(task)
+
+
+def settle(state: State) -> None:
+    """Tell dependents and runs of every task that has ended since the last call."""
+    settling = state.settling
+    while settling:
+        task = settling.popleft()
+        culprit = None if task.state is TaskState.SUCCEEDED else task.id
+        for child in _children(task):
+            if child.state is TaskState.BLOCKED:
+                child.parents_open -= 1
+                count_parent(child, task.state)
+                decide(state, child, culprit)
+        task.children = None
+        if task.run is not None:
+            note_task_ended(state, task.run, task)
+
+
+def _children(task: Task) -> Iterable[Task]:
+    run = task.run
+    if run is None:
+        return task.children or ()
+    return [run.tasks[position] for position in run.plan.graph.children[task.position]]

@@ -1,0 +1,215 @@
+"""Workers: those with a stream, and executors that claim by unary calls.
+
+Theory of operation. A worker's heartbeat renews all of its leases at once, in memory only. The end of its stream takes nothing
+from it: it has until `lease_until` to come back and say what it still holds. What it then does not name, it has lost. An
+executor has no stream; each task it claims has an end of its own, renewed by a call that names the task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core import leases
+from foliot_scheduler.core.commands import AttemptEnd
+from foliot_scheduler.core.effects import Disconnect, HeartbeatEcho, Refusal
+from foliot_scheduler.core.model import Lease, Task, Worker, WorkerProfile
+from foliot_scheduler.core.timers import ClaimSilent, WorkerSilent
+from foliot_scheduler.core.types import Micros, Token
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core import commands
+    from foliot_scheduler.core.state import State
+    from foliot_scheduler.core.types import Project, TaskId, WorkerId
+
+EXECUTOR_CAPACITY = 10_000
+"""How many tasks one executor may have claimed at once: a bound against one that claims and never ends, far above real use."""
+
+
+def write_worker(state: State, worker: Worker) -> None:
+    """Note that a worker's row changes with this commit."""
+    state.effects.writes.workers[worker.project or "", worker.profile.id] = worker
+
+
+def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
+    """Put a worker on a stream, and return the tokens it named that no longer count."""
+    profile = command.profile
+    worker = state.workers.get(profile.id)
+    if worker is None:
+        worker = Worker(profile, state.now, command.session, Micros(0))
+        state.workers[profile.id] = worker
+        state.timers.add(Micros(state.now + state.settings.lease_ttl), WorkerSilent(worker))  # it sets the next one itself
+    else:
+        if worker.session:
+            state.effects.disconnects.append(Disconnect(profile.id, worker.session))
+        worker.profile = profile
+        worker.session = command.session
+    worker.draining = False
+    worker.offline = False
+    held = set(command.held)
+    for token in [token for token in worker.leases if token not in held]:
+        leases.lose(state, worker.leases[token], "the worker came back without it", counts=False)
+    for token in worker.leases:
+        state.leases[token].batch.acknowledged = True
+    _heard(state, worker)
+    write_worker(state, worker)
+    return tuple(token for token in command.held if token not in worker.leases)
+
+
+def left(state: State, command: commands.WorkerLeft) -> None:
+    """Note that a worker's stream has ended; its leases go on until they end."""
+    worker = state.workers.get(command.worker_id)
+    if worker is not None and worker.session == command.session:
+        worker.session = 0
+        if not worker.leases:
+            worker.offline = True
+            write_worker(state, worker)
+
+
+def draining(state: State, command: commands.WorkerDraining) -> None:
+    """Give a worker no more leases."""
+    worker = state.workers.get(command.worker_id)
+    if worker is not None and worker.session == command.session:
+        worker.draining = True
+
+
+def heartbeat(state: State, command: commands.Heartbeat) -> None:
+    """Renew the leases of a worker."""
+    worker = state.workers.get(command.worker_id)
+    if worker is None or worker.session != command.session:
+        return  # an older stream of it: it will notice by itself
+    if command.resources is not None:
+        worker.resources = command.resources
+    if worker.last_heard + state.settings.worker_row_every <= state.now:
+        write_worker(state, worker)
+    _heard(state, worker)
+    state.effects.heartbeats.append(HeartbeatEcho(command.worker_id, command.session, command.sequence))
+
+
+def _heard(state: State, worker: Worker) -> None:
+    worker.last_heard = state.now
+    worker.lease_until = Micros(state.now + state.settings.lease_ttl)
+
+
+def silent(state: State, worker: Worker) -> None:
+    """A worker's timer went off: take its leases if it was not heard meanwhile, and forget it when that was long ago."""
+    if worker.lease_until > state.now:
+        state.timers.add(worker.lease_until, WorkerSilent(worker))
+        return
+    if worker.session:
+        state.effects.disconnects.append(Disconnect(worker.profile.id, worker.session))
+        worker.session = 0
+    if not worker.is_executor:  # an executor's claims have ends of their own
+        for lease in list(worker.leases.values()):
+            leases.lose(state, lease, "the worker went silent")
+    forget_at = Micros(worker.last_heard + state.settings.worker_kept)
+    if worker.leases or forget_at > state.now:
+        if not worker.leases and not worker.offline:
+            worker.offline = True
+            write_worker(state, worker)
+        state.timers.add(max(forget_at, Micros(state.now + state.settings.lease_ttl)), WorkerSilent(worker))
+    elif worker.project is not None:
+        state.executors.pop((worker.project, worker.profile.id), None)
+    else:
+        state.workers.pop(worker.profile.id, None)
+
+
+def claim(state: State, command: commands.ClaimTask) -> Task | None:
+    """Lease the next waiting task to an executor; None when nothing waits."""
+    key = (command.project, command.executor_id)
+    worker = state.executors.get(key)
+    profile = WorkerProfile(
+        command.executor_id,
+        command.address,
+        "",
+        EXECUTOR_CAPACITY,
+        command.queues,
+        (),
+        command.kinds,
+        frozenset(),
+        (),
+    )
+    if worker is None:
+        worker = Worker(profile, state.now, 0, Micros(0), project=command.project, is_executor=True)
+        state.timers.add(Micros(state.now + state.settings.claim_ttl), WorkerSilent(worker))
+    elif worker.free <= 0:
+        raise Refusal("overloaded", f"executor {command.executor_id} holds {EXECUTOR_CAPACITY} tasks")
+    worker.profile = profile
+    while True:
+        waiting = state.ready.take(worker.accepts, 1, project=command.project)
+        if not waiting:
+            return None
+        granted = leases.grant(state, worker, waiting)
+        if granted:
+            break  # else its concurrency limits are full: it waits elsewhere now, try the next
+    lease = granted[0]
+    lease.batch.acknowledged = True
+    state.executors[key] = worker
+    _heard_executor(state, worker)
+    task = lease.task
+    task.started = state.now
+    state.write_task(task)
+    _renew(state, lease)
+    state.timers.add(Micros(state.now + state.settings.claim_ttl), ClaimSilent(lease))
+    return task.snapshot()
+
+
+def _heard_executor(state: State, worker: Worker) -> None:
+    worker.last_heard = state.now
+    worker.lease_until = Micros(state.now + state.settings.claim_ttl)
+    worker.offline = False
+    write_worker(state, worker)
+
+
+def _renew(state: State, lease: Lease) -> None:
+    lease.until = Micros(state.now + state.settings.claim_ttl)
+
+
+def _claimed(state: State, project: Project, executor_id: WorkerId, task_id: TaskId) -> Lease:
+    task = state.tasks.get(task_id)
+    if task is None or task.project != project:
+        raise Refusal("not_found", "no such task is running")
+    lease = task.lease
+    if lease is None or not lease.worker.is_executor:
+        raise Refusal("wrong_state", "the task is not claimed", {"state": task.state})
+    if lease.worker.profile.id != executor_id:
+        raise Refusal("stale_lease", "the task is claimed by another executor")
+    return lease
+
+
+def renew_claim(state: State, command: commands.RenewClaim) -> None:
+    """Renew the lease of a claimed task."""
+    lease = _claimed(state, command.project, command.executor_id, command.task_id)
+    _heard_executor(state, lease.worker)
+    _renew(state, lease)
+
+
+def end_claim(state: State, command: commands.EndClaim) -> Task:
+    """Record the end of a claimed task."""
+    lease = _claimed(state, command.project, command.executor_id, command.task_id)
+    task, worker = lease.task, lease.worker
+    leases.record_end(
+        state,
+        lease,
+        AttemptEnd(
+            lease.token,
+            command.outcome,
+            command.exit_code,
+            command.error,
+            command.output,
+            command.error_output,
+            task.started or lease.batch.leased,
+            state.now,
+        ),
+    )
+    _heard_executor(state, worker)
+    return task.snapshot()
+
+
+def claim_silent(state: State, lease: Lease) -> None:
+    """A claim's timer went off: take it back if it was not renewed meanwhile."""
+    if state.leases.get(lease.token) is not lease or lease.until is None:
+        return
+    if lease.until > state.now:
+        state.timers.add(lease.until, ClaimSilent(lease))
+        return
+    leases.lose(state, lease, "the executor went silent")
