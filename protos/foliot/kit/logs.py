@@ -79,7 +79,7 @@ def configure_logging(
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            foreign_pre_chain=[_add_record_source, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -91,11 +91,11 @@ def configure_logging(
 
 
 def get_logger(name: str) -> Logger:
-    """Answer the logger of a module; `name` (its `__name__`) goes out as the field `logger`.
+    """Answer the logger of a module; `name` (its `__name__`) goes out as the field `source`.
 
     Call it as `log.warning("journal.commit_failed", rows=12)`.
     """
-    return cast("Logger", structlog.get_logger(logger=name))
+    return cast("Logger", structlog.get_logger(source=name))
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -128,6 +128,12 @@ def _adder_of(field: str, value: str) -> Processor:
         return event
 
     return add
+
+
+def _add_record_source(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    record = event["_record"]
+    event["source"] = record.name
+    return event
 
 
 def _add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
