@@ -153,9 +153,7 @@ class Part(abc.ABC):
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.stop()
         # A failure must not go unseen; but it must not hide what the body raised either.
         if error is None and self._failure is not None:

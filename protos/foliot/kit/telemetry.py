@@ -54,9 +54,7 @@ def configure_tracing(component: str, *, environ: Mapping[str, str] = os.environ
     """
     if _providers:
         return
-    resource = Resource.create(
-        {SERVICE_NAME: f"foliot-{component}", SERVICE_VERSION: importlib.metadata.version("foliot")}
-    )
+    resource = Resource.create({SERVICE_NAME: f"foliot-{component}", SERVICE_VERSION: importlib.metadata.version("foliot")})
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         # The exporter takes a quarter of a second to import, which only those who use it should wait for.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
