@@ -118,9 +118,7 @@ class CronSchedule:
             known[:] = (after_us, due)
         return due
 
-    def fires_between(
-        self, start_us: Micros, end_us: Micros, limit: int, *, anchor_us: Micros = _EPOCH
-    ) -> list[Micros]:
+    def fires_between(self, start_us: Micros, end_us: Micros, limit: int, *, anchor_us: Micros = _EPOCH) -> list[Micros]:
         """The due times later than `start_us` and not later than `end_us`, in order, the first `limit` at most.
 
         The start is left out so that it can be the last due time that was handled; after a full answer, go on from its

@@ -31,6 +31,8 @@ _SATURDAY = 6
 _FIVE_FIELDS = 5
 _SIX_FIELDS = 6
 _FIFTH = 5
+_ALL_DAYS = (2 << 31) - 2
+"""The days 1 to 31."""
 _EVERY_DAY = ("*", "?", "*/1")
 """What leaves a day column unrestricted."""
 _LAST = -1
@@ -267,30 +269,47 @@ def _parse_days(day_of_month: str, day_of_week: str) -> _Days:
     Of the month, `L` is the last day and `15W` the Monday to Friday nearest to the 15th (a month without that day has
     none); of the week, `5#2` is the second Friday and `L5` or `5L` the last.
     """
-    of_month, last, nearest = None, False, []
-    if day_of_month not in _EVERY_DAY:
-        of_month = 0
-        for item in day_of_month.split(","):
-            if item == "l":
-                last = True
-            elif match := _NEAREST_WEEKDAY.fullmatch(item):
-                nearest.append(_DAY_OF_MONTH.value(match[1] or match[2]))
-            else:
-                of_month |= _bits(_DAY_OF_MONTH, item)
-    by_first_weekday, numbered = None, []
-    if day_of_week not in _EVERY_DAY:
-        weekdays = 0
-        for item in day_of_week.split(","):
-            if match := _NUMBERED_WEEKDAY.fullmatch(item):
-                number = int(match[2])
-                if not 1 <= number <= _FIFTH:
-                    raise CronError("day_of_week", f"{item!r} is not the first (#1) to fifth (#5) such day of a month")
-                numbered.append((_DAY_OF_WEEK.value(match[1]) % _WEEK, number))
-            elif match := _LAST_WEEKDAY.fullmatch(item):
-                numbered.append((_DAY_OF_WEEK.value(match[1] or match[2]) % _WEEK, _LAST))
-            else:
-                weekdays |= _bits(_DAY_OF_WEEK, item)
-        by_first_weekday = tuple(
-            sum(1 << day for day in range(1, 32) if weekdays >> (first + day - 1) % _WEEK & 1) for first in range(_WEEK)
-        )
-    return _Days(of_month, last, tuple(nearest), by_first_weekday, tuple(numbered))
+    of_month, last, nearest = _parse_days_of_month(day_of_month)
+    by_first_weekday, numbered = _parse_weekdays(day_of_week)
+    # As croniter has it: beside a wildcard, a column that lists every day restricts nothing (`*/2 * 0-6` are odd days).
+    if of_month == _ALL_DAYS and "*" in day_of_week:
+        of_month = None
+    if by_first_weekday == (_ALL_DAYS,) * _WEEK and "*" in day_of_month:
+        by_first_weekday = None
+    return _Days(of_month, last, nearest, by_first_weekday, numbered)
+
+
+def _parse_days_of_month(text: str) -> tuple[int | None, bool, tuple[int, ...]]:
+    """Read one column to `of_month`, `last` and `nearest` of `_Days`."""
+    if text in _EVERY_DAY:
+        return None, False, ()
+    days, last, nearest = 0, False, []
+    for item in text.split(","):
+        if item == "l":
+            last = True
+        elif match := _NEAREST_WEEKDAY.fullmatch(item):
+            nearest.append(_DAY_OF_MONTH.value(match[1] or match[2]))
+        else:
+            days |= _bits(_DAY_OF_MONTH, item)
+    return days, last, tuple(nearest)
+
+
+def _parse_weekdays(text: str) -> tuple[tuple[int, ...] | None, tuple[tuple[int, int], ...]]:
+    """Read one column to `by_first_weekday` and `numbered` of `_Days`."""
+    if text in _EVERY_DAY:
+        return None, ()
+    weekdays, numbered = 0, []
+    for item in text.split(","):
+        if match := _NUMBERED_WEEKDAY.fullmatch(item):
+            number = int(match[2])
+            if not 1 <= number <= _FIFTH:
+                raise CronError("day_of_week", f"{item!r} is not the first (#1) to fifth (#5) such day of a month")
+            numbered.append((_DAY_OF_WEEK.value(match[1]) % _WEEK, number))
+        elif match := _LAST_WEEKDAY.fullmatch(item):
+            numbered.append((_DAY_OF_WEEK.value(match[1] or match[2]) % _WEEK, _LAST))
+        else:
+            weekdays |= _bits(_DAY_OF_WEEK, item)
+    by_first_weekday = tuple(
+        sum(1 << day for day in range(1, 32) if weekdays >> (first + day - 1) % _WEEK & 1) for first in range(_WEEK)
+    )
+    return by_first_weekday, tuple(numbered)
