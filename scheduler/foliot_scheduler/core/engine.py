@@ -1,7 +1,8 @@
 """The engine: one door for commands, one for effects.
 
 Pure: the same commands at the same times, with the same ids and draws, give the same effects. It has one owner, which applies
-commands in batches and carries out the effects in the order their docstring states.
+commands in batches and carries out the effects in the order their docstring states. Effects gather until they are taken, so that
+whatever was decided while one commit ran goes into the next, several changes to one row as a single write.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from foliot_scheduler.core import commands, jobs, leases, submissions, tasks, workers
-from foliot_scheduler.core.effects import Effects, Refusal, Reply
+from foliot_scheduler.core.effects import Effects, HeartbeatEcho, Refusal, Reply
 from foliot_scheduler.core.state import CoreSettings, State
 from foliot_scheduler.core.timers import (
     AttemptOverdue,
@@ -34,14 +35,15 @@ class Engine:
         """Take the term's epoch, a source of UUIDv7 ids, and a source of numbers in [0, 1) for backoff."""
         self.state = State(epoch=epoch, settings=settings or CoreSettings(), new_id=new_id, draw=draw)
 
-    def apply(self, batch: Iterable[commands.Command], now: Micros) -> Effects:
+    def apply(self, batch: Iterable[commands.Command], now: Micros) -> None:
         """Apply commands in order, then everything due by `now`, then give waiting tasks to workers.
 
-        `now` never goes backwards: an earlier one counts as the latest seen. A wish that is refused changes nothing.
+        What follows gathers until `take_effects`. `now` never goes backwards: an earlier one counts as the latest seen. A wish
+        that is refused changes nothing.
         """
         state = self.state
         state.now = max(now, state.now)
-        replies: list[Reply] = []
+        replies = state.effects.replies
         for command in batch:
             try:
                 replies.append(_handle(state, command))
@@ -52,9 +54,23 @@ class Engine:
             _go_off(state, timer)
             self._settle()
         leases.dispatch(state)
+
+    def take_effects(self) -> Effects:
+        """Return what followed from all commands since the last call, with one reply for each of them in order."""
+        state = self.state
         effects, state.effects = state.effects, Effects()
-        effects.replies = replies
         return effects
+
+    def take_heartbeats(self) -> list[HeartbeatEcho]:
+        """Return the renewals to confirm, ahead of the other effects: they wait for no commit."""
+        effects = self.state.effects
+        heartbeats, effects.heartbeats = effects.heartbeats, []
+        return heartbeats
+
+    def step(self, batch: Iterable[commands.Command], now: Micros) -> Effects:
+        """Apply commands and return what follows from them."""
+        self.apply(batch, now)
+        return self.take_effects()
 
     def next_due(self) -> int | None:
         """When something happens by itself next, in µs since the epoch; None: never."""

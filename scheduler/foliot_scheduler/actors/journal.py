@@ -1,0 +1,119 @@
+"""Group commit: what the engine decided becomes durable, then leaves.
+
+Theory of operation. While one commit runs the engine goes on, and whatever it decides gathers; the next commit takes all of it,
+so batches form by themselves under load and a single task never waits for one to fill. Replies, leases and acknowledgements leave
+only after the commit that made them true. A commit that fails or is fenced ends the term: nothing leaves, the engine's state is
+dropped, and the next leader starts from what PostgreSQL holds.
+
+When nothing is to be written the journal still proves now and then that it leads (the *pulse*): heartbeats are confirmed only
+within `TRUST_S` after a proof was sent, so a leader that was frozen cannot keep workers believing in leases that another leader
+has given away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from foliot.kit.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from foliot.kit.clock import Clock
+    from foliot_scheduler.core.effects import Effects, WriteSet
+
+TRUST_S = 2.0
+"""How long after sending a commit that succeeded the leader believes in its term; CoreSettings.takeover_grace allows for it."""
+
+PULSE_S = 0.5
+"""How often an idle leader proves its term: four chances before trust runs out."""
+
+log = get_logger(__name__)
+
+Encoded = TypeVar("Encoded")
+"""A commit as the writer wants it."""
+
+
+class Writer(Protocol[Encoded]):
+    """Where commits go: the store's Committer, or a faulty one in simulations."""
+
+    def encode(self, writes: WriteSet) -> Encoded:
+        """Take the rows as they stand now."""
+
+    async def commit(self, encoded: Encoded) -> None:
+        """Make them durable; raises Fenced or StoreUnavailable."""
+
+    async def pulse(self) -> None:
+        """Prove the term and renew it; raises Fenced or StoreUnavailable."""
+
+
+class Journal(Generic[Encoded]):
+    """Commits what the engine decides, in order, one commit at a time."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer[Encoded],
+        take: Callable[[], Effects],
+        release: Callable[[Effects], None],
+        clock: Clock,
+    ) -> None:
+        """Take where commits go, where effects come from (`take`: once for each commit), and who sends them off after it."""
+        self._writer = writer
+        self._take = take
+        self._release = release
+        self._clock = clock
+        self._work = asyncio.Event()
+        self._trusted_until = float("-inf")
+        self._pulsed_at = float("-inf")
+        self.commits = 0
+        """Commits so far, pulses not counted."""
+        self.committing_since: float | None = None
+        """When the commit under way was sent, by the monotonic clock; None: none is."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the leader may still speak for its term without asking PostgreSQL."""
+        return self._clock.monotonic() < self._trusted_until
+
+    def notify(self) -> None:
+        """Say that there is something to take; may be said more often than there is."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Commit for ever; raises Fenced or StoreUnavailable when the term is over."""
+        while True:
+            await self._wait_for_work()
+            self._work.clear()
+            effects = self._take()
+            if effects.writes:
+                encoded = self._writer.encode(effects.writes)
+                sent_at = self.committing_since = self._clock.monotonic()
+                await self._writer.commit(encoded)
+                self.committing_since = None
+                self._trusted_until = sent_at + TRUST_S
+                self.commits += 1
+            self._release(effects)
+            now = self._clock.monotonic()
+            if now - self._pulsed_at >= PULSE_S:
+                await self._writer.pulse()
+                self._pulsed_at = now
+                self._trusted_until = now + TRUST_S
+
+    async def prove(self) -> None:
+        """Prove the term once, before the first command is taken."""
+        now = self._clock.monotonic()
+        await self._writer.pulse()
+        self._pulsed_at = now
+        self._trusted_until = now + TRUST_S
+
+    async def _wait_for_work(self) -> None:
+        left = self._pulsed_at + PULSE_S - self._clock.monotonic()
+        if self._work.is_set() or left <= 0:
+            return
+        try:
+            async with asyncio.timeout(left):
+                await self._work.wait()
+        except TimeoutError:
+            return  # time for a pulse

@@ -1,0 +1,163 @@
+"""A term: the time one replica leads, from taking the lock to losing it.
+
+Theory of operation. The engine has one owner, the `_decide` loop: it drains the mailbox, applies what has gathered, and wakes the
+journal. Callers wait for the reply that the journal releases after the commit. Two loops, one state, no locks: both run on one
+event loop and neither awaits while it touches the engine. Whatever ends the term (fenced, PostgreSQL gone, a bug, a stop) ends
+all of it: callers are told NO_LEADER, streams are closed, the state is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple
+
+from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.logs import get_logger
+from foliot.kit.mailbox import Mailbox, MailboxClosed, MailboxFull
+from foliot.v1 import worker_pb2
+from foliot_scheduler.actors.journal import Encoded, Journal, Writer
+from foliot_scheduler.core.commands import Tick
+from foliot_scheduler.core.types import Micros
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from foliot.kit.clock import Clock
+    from foliot_scheduler.actors.sessions import Sessions
+    from foliot_scheduler.core.commands import Command
+    from foliot_scheduler.core.effects import Effects, Reply
+    from foliot_scheduler.core.engine import Engine
+    from foliot_scheduler.core.types import JobId, TaskId
+
+MAILBOX_MAX = 20_000
+"""Commands that may wait for the engine: about a second of work for it, so that overload is told, not queued."""
+
+TIMER_RESOLUTION_S = 0.001
+"""The engine is woken at most so often by its own timers, so that ten thousand due times spread over a second make batches."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One replica's leadership: its epoch goes into every commit and every token."""
+
+    epoch: int
+    elected_at: datetime
+    replica: str
+    address: str
+
+
+class Envelope(NamedTuple):
+    """A command, and who waits for its reply; None: nobody does."""
+
+    command: Command
+    reply: asyncio.Future[Reply] | None
+
+
+def no_leader(retry_after_s: float = 0.2) -> FoliotError:
+    """The error for callers that reach nobody who leads; an election takes tens of milliseconds."""
+    return FoliotError(ErrorReason.NO_LEADER, "no replica leads at the moment", retry_after_s=retry_after_s)
+
+
+class LeaderTerm(Generic[Encoded]):
+    """Runs the engine for one term."""
+
+    def __init__(self, *, term: Term, engine: Engine, writer: Writer[Encoded], sessions: Sessions, clock: Clock) -> None:
+        """Take the term, an engine that holds the live state, where commits go, and the open worker streams."""
+        self.term = term
+        self._engine = engine
+        self._sessions = sessions
+        self._clock = clock
+        self._mailbox: Mailbox[Envelope] = Mailbox(MAILBOX_MAX)
+        self._waiting: list[asyncio.Future[Reply] | None] = []
+        """Who waits for the replies that the engine has gathered, in their order."""
+        self._in_commit: list[asyncio.Future[Reply] | None] = []
+        """Who waits for the replies of the commit under way."""
+        self.journal = Journal(writer=writer, take=self._take, release=self._release, clock=clock)
+
+    def knows_job(self, job_id: JobId) -> bool:
+        """Whether the job is in memory, so that a command about it needs no row."""
+        return job_id in self._engine.state.jobs
+
+    def knows_task(self, task_id: TaskId) -> bool:
+        """Whether the task is live, so that a command about it needs no row."""
+        return task_id in self._engine.state.tasks
+
+    async def execute(self, command: Command) -> Reply:
+        """Have a command applied and committed. Raises FoliotError NO_LEADER or OVERLOADED; a refusal is a reply."""
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.post(command, reply)
+        return await reply
+
+    def post(self, command: Command, reply: asyncio.Future[Reply] | None = None) -> None:
+        """Put a command into the mailbox. Raises FoliotError NO_LEADER or OVERLOADED."""
+        try:
+            self._mailbox.put(Envelope(command, reply))
+        except MailboxFull:
+            raise FoliotError(ErrorReason.OVERLOADED, "too many requests wait for the leader", retry_after_s=1.0) from None
+        except MailboxClosed:
+            raise no_leader() from None
+
+    async def run(self) -> None:
+        """Lead until the term is over; raises Fenced, StoreUnavailable, or whatever bug ended it."""
+        try:
+            await self.journal.prove()
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._decide(), name="leader.decide")
+                loops.create_task(self.journal.run(), name="leader.journal")
+        finally:
+            self._end()
+
+    async def drain(self) -> None:
+        """Take no more commands, and wait until what was taken is committed."""
+        self._mailbox.close()
+        while len(self._mailbox) or self._waiting or self._in_commit:
+            await self._clock.sleep(TIMER_RESOLUTION_S)
+
+    async def _decide(self) -> None:
+        engine, clock, mailbox = self._engine, self._clock, self._mailbox
+        while True:
+            batch = await self._next_batch()
+            engine.apply([envelope.command for envelope in batch], Micros(clock.now_us()))
+            self._waiting.extend([envelope.reply for envelope in batch])
+            heartbeats = engine.take_heartbeats()
+            if heartbeats and self.journal.trusted:
+                self._sessions.confirm_heartbeats(heartbeats)
+            self.journal.notify()
+            if mailbox.closed and not len(mailbox):
+                await asyncio.get_running_loop().create_future()  # drained: nothing more will come, the term's end cancels this
+
+    async def _next_batch(self) -> list[Envelope]:
+        """Wait for commands, or for the engine's next timer."""
+        due = self._engine.next_due()
+        if due is None:
+            return await self._mailbox.drain()
+        left = max((due - self._clock.now_us()) / 1e6, TIMER_RESOLUTION_S)
+        try:
+            async with asyncio.timeout(left):
+                return await self._mailbox.drain()
+        except TimeoutError:
+            return [Envelope(Tick(), None)]
+
+    def _take(self) -> Effects:
+        self._in_commit, self._waiting = self._waiting, []
+        return self._engine.take_effects()
+
+    def _release(self, effects: Effects) -> None:
+        waiting, self._in_commit = self._in_commit, []
+        for future, reply in zip(waiting, effects.replies, strict=True):
+            if future is not None and not future.done():
+                future.set_result(reply)
+        self._sessions.send_off(effects)
+
+    def _end(self) -> None:
+        """Tell everybody who waits that the term is over: what they asked for may or may not have taken effect."""
+        self._mailbox.close()
+        left = [envelope.reply for envelope in self._mailbox.drain_nowait()]
+        for future in (*self._in_commit, *self._waiting, *left):
+            if future is not None and not future.done():
+                future.set_exception(no_leader())
+        self._sessions.close_all(worker_pb2.WorkResponse(drain=worker_pb2.Drain()))
+        log.info("leader.term_ended", epoch=self.term.epoch, commits=self.journal.commits)

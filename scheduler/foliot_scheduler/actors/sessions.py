@@ -1,0 +1,138 @@
+"""The worker streams that are open on this replica, and what is to be sent on each.
+
+A session is one stream of one worker. Senders only append to it; the stream's own writer takes what has gathered and sends it as
+few messages, so a burst of small grants costs one write. A session holds no scheduling state: losing it loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+from foliot.v1 import worker_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from foliot_scheduler.core.effects import Effects, LeaseGrant
+    from foliot_scheduler.core.types import Token, WorkerId
+
+OUTBOX_MAX = 10_000
+"""Messages that may wait for one worker's stream. It bounds the memory a stuck worker costs; leases alone never reach it, as
+credits bound them."""
+
+
+class Session:
+    """One stream of one worker."""
+
+    def __init__(self, number: int, worker_id: WorkerId) -> None:
+        """Take the session's number, unique in this process, and the worker's name for itself."""
+        self.number = number
+        self.worker_id = worker_id
+        self._outbox: list[worker_pb2.WorkResponse] = []
+        self._arrived = asyncio.Event()
+        self.closed = False
+
+    def send(self, message: worker_pb2.WorkResponse) -> None:
+        """Append a message; a stream that does not keep up is closed."""
+        if self.closed:
+            return
+        if len(self._outbox) >= OUTBOX_MAX:
+            self.close()
+            return
+        self._outbox.append(message)
+        self._arrived.set()
+
+    def close(self) -> None:
+        """End the stream after what has gathered is sent."""
+        self.closed = True
+        self._arrived.set()
+
+    async def take(self) -> list[worker_pb2.WorkResponse]:
+        """Wait for messages and take all of them; an empty list means that the stream is to end."""
+        while not self._outbox and not self.closed:
+            self._arrived.clear()
+            await self._arrived.wait()
+        taken, self._outbox = self._outbox, []
+        return taken
+
+
+class Sessions:
+    """All open sessions of this replica."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._open: dict[int, Session] = {}
+
+    def __len__(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
+    def open(self, worker_id: WorkerId) -> Session:
+        """Register a stream whose worker has said hello."""
+        session = Session(next(self._numbers), worker_id)
+        self._open[session.number] = session
+        return session
+
+    def forget(self, session: Session) -> None:
+        """Forget a stream that has ended."""
+        session.close()
+        self._open.pop(session.number, None)
+
+    def close_all(self, message: worker_pb2.WorkResponse) -> None:
+        """Tell every worker the same last thing and end its stream."""
+        for session in list(self._open.values()):
+            session.send(message)
+            session.close()
+
+    def send_off(self, effects: Effects) -> None:
+        """Send what committed effects say to workers."""
+        for grant in effects.leases:
+            session = self._open.get(grant.session)
+            if session is not None:
+                session.send(worker_pb2.WorkResponse(leases=_lease_batch(grant)))
+        for worker_id, number, recorded, stale in effects.acknowledgements:
+            self._send(
+                number, worker_id, worker_pb2.WorkResponse(result_ack=worker_pb2.ResultAck(tokens=recorded, stale_tokens=stale))
+            )
+        for worker_id, number, tokens in effects.cancellations:
+            self._send(number, worker_id, worker_pb2.WorkResponse(cancel=worker_pb2.Cancel(tokens=tokens)))
+        for saved in effects.checkpoint_acknowledgements:
+            ack = worker_pb2.CheckpointAck(token=saved.token, sequence=saved.sequence, error=saved.error)
+            self._send(saved.session, saved.worker_id, worker_pb2.WorkResponse(checkpoint_ack=ack))
+        for worker_id, number in effects.disconnects:
+            session = self._open.get(number)
+            if session is not None and session.worker_id == worker_id:
+                session.close()
+
+    def confirm_heartbeats(self, heartbeats: Iterable[tuple[WorkerId, int, int]]) -> None:
+        """Confirm renewals; the caller has made sure that the term is trusted."""
+        for worker_id, number, sequence in heartbeats:
+            self._send(number, worker_id, worker_pb2.WorkResponse(heartbeat_ack=worker_pb2.HeartbeatAck(sequence=sequence)))
+
+    def _send(self, number: int, worker_id: WorkerId, message: worker_pb2.WorkResponse) -> None:
+        session = self._open.get(number)
+        if session is not None and session.worker_id == worker_id:
+            session.send(message)
+
+
+def _lease_batch(grant: LeaseGrant) -> worker_pb2.LeaseBatch:
+    batch = worker_pb2.LeaseBatch(batch=grant.batch.first_token)
+    add = batch.leases.add
+    for lease in grant.leases:
+        task = lease.task
+        message = add(token=lease.token, task_id=task.id, attempt=lease.attempt, spec=task.plan.spec, project=task.project)
+        if task.traceparent:
+            message.traceparent = task.traceparent
+        if task.checkpoint:
+            message.checkpoint_json = task.checkpoint
+        if task.run is not None:
+            message.run_id = task.run.id
+            message.key = task.key
+    return batch
+
+
+def tokens_of(values: Iterable[int]) -> tuple[Token, ...]:
+    """Take tokens from the wire."""
+    return tuple(values)  # type: ignore[arg-type]  # protobuf knows plain integers only
