@@ -33,9 +33,7 @@ def source_lengths() -> dict[str, int]:
 
 def test_no_module_passes_the_limit() -> None:
     too_long = {path: lines for path, lines in source_lengths().items() if lines > EXCEPTIONS.get(path, LINES_MAX)}
-    assert not too_long, (
-        f"split these modules (limit {LINES_MAX} lines, or the length they were let in with): {too_long}"
-    )
+    assert not too_long, f"split these modules (limit {LINES_MAX} lines, or the length they were let in with): {too_long}"
 
 
 def test_exceptions_only_shrink() -> None:
