@@ -157,9 +157,7 @@ class TaskPlans:
             self._remember(self._stored, raw, plan)
         return plan
 
-    def build(
-        self, spec: spec_pb2.TaskSpec, raw: bytes, *, name: str = "", retry: RetryPolicy = ONE_ATTEMPT
-    ) -> TaskPlan:
+    def build(self, spec: spec_pb2.TaskSpec, raw: bytes, *, name: str = "", retry: RetryPolicy = ONE_ATTEMPT) -> TaskPlan:
         """The plan of a valid spec and its bytes; `name` and `retry` stand in for what the spec leaves out."""
         priority, queue = spec.priority, spec.queue
         has_timeout = spec.HasField("timeout")

@@ -106,9 +106,7 @@ def _check_http(path: str, work: spec_pb2.HttpWork, violations: Violations) -> N
         violations.add(f"{path}.body", "must be at most 1 MiB", "too_long")
     if work.HasField("request_timeout"):
         check_duration(f"{path}.request_timeout", work.request_timeout, TIMEOUT_MAX, violations)
-    if work.bearer_secret and (
-        is_longer(work.bearer_secret, SECRET_BYTES_MAX) or not _SECRET.fullmatch(work.bearer_secret)
-    ):
+    if work.bearer_secret and (is_longer(work.bearer_secret, SECRET_BYTES_MAX) or not _SECRET.fullmatch(work.bearer_secret)):
         # The text is not repeated: it may be the secret itself.
         violations.add(f"{path}.bearer_secret", "must be secret://name, at most 255 bytes", "malformed")
 

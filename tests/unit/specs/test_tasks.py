@@ -11,8 +11,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1 import spec_pb2
 from foliot.v1.spec_pb2 import BinaryWork, CommandWork, ConcurrencyLimit, FunctionWork, HttpWork, RetryPolicy, TaskSpec
-from foliot_scheduler.core.model import Kind, Outcome, Placement, TaskPlan
 from foliot_scheduler.core.model import ConcurrencyLimit as Limit
+from foliot_scheduler.core.model import Kind, Outcome, Placement, TaskPlan
 from foliot_scheduler.core.model import RetryPolicy as Policy
 from foliot_scheduler.specs.rules import Violations
 from foliot_scheduler.specs.tasks import TaskPlans
