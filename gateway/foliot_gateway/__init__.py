@@ -1,0 +1,1 @@
+"""The gateway: HTTP in front of the scheduler, and the command line. `app` puts it together."""

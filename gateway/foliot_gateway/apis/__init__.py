@@ -1,0 +1,7 @@
+"""The documented HTTP APIs, one module or package for each: its JSON shapes and its translation to the contract."""
+
+from foliot_gateway.apis.dag_jobs import DAG_JOBS
+from foliot_gateway.http.operation import Api
+
+APIS: dict[str, Api] = {api.name: api for api in (DAG_JOBS,)}
+"""Every API by its name in the configuration."""
