@@ -21,8 +21,6 @@ from foliot_scheduler.core.commands import Tick
 from foliot_scheduler.core.types import Micros
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from foliot.kit.clock import Clock
     from foliot_scheduler.actors.sessions import Sessions
     from foliot_scheduler.core.commands import Command
@@ -44,7 +42,7 @@ class Term:
     """One replica's leadership: its epoch goes into every commit and every token."""
 
     epoch: int
-    elected_at: datetime
+    elected_at: Micros
     replica: str
     address: str
 

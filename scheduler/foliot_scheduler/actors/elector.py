@@ -1,0 +1,162 @@
+"""The elector: waits to lead, leads, and starts over.
+
+Theory of operation. A replica waits for the shard's lock on a connection of its own, and commits on that same connection while it
+leads: losing the one is losing the other. A process that is stopped keeps its connection, so each waiting replica also watches
+how long the leader has been silent, by PostgreSQL's clock, and has PostgreSQL end the connection of one that is stalled. The
+epoch fences what a leader does that wakes up afterwards. A term ends only by ending everything it had; the next one starts from
+what PostgreSQL holds, as the first did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from foliot.kit.backoff import Backoff
+from foliot.kit.lifecycle import Part
+from foliot.kit.logs import get_logger
+from foliot_scheduler.actors.leader import LeaderTerm, Term
+from foliot_scheduler.store import election
+from foliot_scheduler.store.errors import Fenced, StoreUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Pool, Record
+
+    from foliot.kit.clock import Clock
+    from foliot_scheduler.actors.leadership import Leadership
+    from foliot_scheduler.store.commit import EncodedCommit
+
+STALLED_AFTER_S = 5.0
+"""A leader silent for so long is replaced. It proves its term twice a second; ten misses in a row are no hiccup."""
+
+WATCH_EVERY_S = 0.5
+"""How often a waiting replica looks who leads."""
+
+SHARD = 0
+"""The shard this replica stands for; there is one so far, and every live table names it."""
+
+log = get_logger(__name__)
+
+
+class Establish(Protocol):
+    """Makes a term's parts, once its epoch is taken."""
+
+    async def __call__(self, conn: Connection[Record], term: Term) -> LeaderTerm[EncodedCommit]:
+        """Load the live state over the connection and return the term, ready to run."""
+
+
+class Connect(Protocol):
+    """Opens connections outside of the pool."""
+
+    async def __call__(self) -> Connection[Record]:
+        """Open one; raises StoreUnavailable."""
+
+
+class Elector(Part):
+    """Stands for election for as long as the process lives."""
+
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        pool: Pool[Record],
+        establish: Establish,
+        leadership: Leadership,
+        clock: Clock,
+        replica: str,
+        address: str,
+    ) -> None:
+        """Take where connections come from, how a term is made, where to announce it, and this replica's name and address."""
+        super().__init__("elector")
+        self._connect = connect
+        self._pool = pool
+        self._establish = establish
+        self._leadership = leadership
+        self._clock = clock
+        self._replica = replica
+        self._address = address
+        self._backoff = Backoff(0.05, 2.0, 2.0)
+
+    async def run(self) -> None:
+        """Stand for election for ever; what ends a term is logged here, once."""
+        failures = 0
+        while True:
+            try:
+                await self._stand()
+                failures = 0
+            except Fenced as error:
+                log.warning("elector.deposed", reason=str(error))
+            except StoreUnavailable as error:
+                log.warning("elector.database_unavailable", reason=str(error))
+            failures += 1
+            await self._clock.sleep(self._backoff.delay(failures, self._clock))
+
+    async def drain(self) -> None:
+        """Bring the term to a safe end before the process stops."""
+        await self._leadership.drain()
+
+    async def _stand(self) -> None:
+        """Wait for the lock and lead once. Whatever happens, the connection is closed: that is what gives the lock away."""
+        conn = await self._connect()
+        try:
+            await election.ensure_row(conn, SHARD)
+            watch = asyncio.create_task(self._watch_leader(), name="elector.watch")
+            try:
+                while not await election.wait_for_lock(conn, SHARD):
+                    if watch.done():
+                        watch.result()
+            finally:
+                watch.cancel()
+                await asyncio.wait([watch])
+            await self._lead(conn)
+        finally:
+            conn.terminate()
+
+    async def _lead(self, conn: Connection[Record]) -> None:
+        """Become leader, in this order, and lead until the term is over."""
+        # 1. The epoch: from here on the leader before can commit nothing, and what it had committed is there to be read.
+        epoch, elected_at = await election.take_epoch(conn, SHARD, leader=self._replica, address=self._address)
+        term = Term(epoch, elected_at, self._replica, self._address)
+        # 2. The live state, which nobody can change any more.
+        leader = await self._establish(conn, term)
+        # 3. Only then callers and workers: they must find the state whole.
+        self._leadership.begin(leader)
+        log.info("elector.elected", epoch=epoch, replica=self._replica)
+        try:
+            await _unwrap(leader)
+        except asyncio.CancelledError:
+            await _resign(conn, epoch)
+            raise
+        finally:
+            self._leadership.end()
+
+    async def _watch_leader(self) -> None:
+        """Note who leads, and have a stalled leader's connection ended."""
+        while True:
+            try:
+                async with self._pool.acquire() as conn:
+                    seen = await election.read_leadership(conn, SHARD)
+                    if seen is not None:
+                        self._leadership.note_leader(seen.leader, seen.address)
+                    if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
+                        log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
+            except StoreUnavailable as error:
+                log.debug("elector.watch_failed", reason=str(error))  # waiting for the lock fails too, and is logged there
+            await self._clock.sleep(WATCH_EVERY_S)
+
+
+async def _unwrap(leader: LeaderTerm[EncodedCommit]) -> None:
+    """Run a term; its loops' first error comes out bare, as one error ends it all."""
+    try:
+        await leader.run()
+    except* (Fenced, StoreUnavailable) as group:
+        raise group.exceptions[0] from group
+
+
+async def _resign(conn: Connection[Record], epoch: int) -> None:
+    """Say that nobody leads now, so that callers ask again instead of running into a closed door."""
+    try:
+        async with asyncio.timeout(1.0):
+            await election.resign(conn, SHARD, epoch)
+    except (StoreUnavailable, TimeoutError) as error:
+        log.debug("elector.resign_failed", reason=str(error))

@@ -1,0 +1,88 @@
+"""Where this replica stands: whether it leads, and if not, who does. The one door to the leader's term for everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from foliot_scheduler.actors.leader import LeaderTerm, no_leader
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core.commands import Command
+    from foliot_scheduler.core.effects import Reply
+    from foliot_scheduler.core.types import JobId, TaskId
+
+
+class Leadership:
+    """Holds the term while this replica leads. Only the elector sets it."""
+
+    def __init__(self) -> None:
+        self._term: LeaderTerm[Any] | None = None
+        self._leader_address = ""
+        self._leader_name = ""
+        self._elected = asyncio.Event()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this replica leads."""
+        return self._term is not None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of this replica's term; 0 while it does not lead."""
+        return 0 if self._term is None else self._term.term.epoch
+
+    @property
+    def leader_name(self) -> str:
+        """The name of the replica that leads, as far as is known; empty: none."""
+        return self._leader_name
+
+    @property
+    def leader_address(self) -> str:
+        """The address of the replica that leads, as far as is known; empty: none."""
+        return self._leader_address
+
+    def begin(self, term: LeaderTerm[Any]) -> None:
+        """Lead from now on."""
+        self._term = term
+        self.note_leader(term.term.replica, term.term.address)
+        self._elected.set()
+
+    def end(self) -> None:
+        """Lead no more."""
+        self._term = None
+        self._elected.clear()
+        self.note_leader("", "")
+
+    def note_leader(self, name: str, address: str) -> None:
+        """Note who leads, as PostgreSQL has it."""
+        self._leader_name, self._leader_address = name, address
+
+    async def wait_leading(self) -> None:
+        """Wait until this replica leads."""
+        await self._elected.wait()
+
+    async def execute(self, command: Command) -> Reply:
+        """Have a command applied and committed by this replica's term. Raises FoliotError NO_LEADER or OVERLOADED."""
+        if self._term is None:
+            raise no_leader()
+        return await self._term.execute(command)
+
+    def post(self, command: Command) -> None:
+        """Give a command whose reply nobody waits for. Raises FoliotError NO_LEADER or OVERLOADED."""
+        if self._term is None:
+            raise no_leader()
+        self._term.post(command)
+
+    def knows_job(self, job_id: JobId) -> bool:
+        """Whether the job is in the leader's memory."""
+        return self._term is not None and self._term.knows_job(job_id)
+
+    def knows_task(self, task_id: TaskId) -> bool:
+        """Whether the task is live in the leader's memory."""
+        return self._term is not None and self._term.knows_task(task_id)
+
+    async def drain(self) -> None:
+        """Bring the term, if any, to a safe end: no more commands, everything taken committed."""
+        if self._term is not None:
+            await self._term.drain()

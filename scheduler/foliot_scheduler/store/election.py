@@ -1,0 +1,93 @@
+"""Who leads: the lock, the epoch, and what followers may read of them.
+
+The lock is a session's: PostgreSQL gives it to the next replica the moment its holder's connection is gone. The epoch is what
+fences: it grows by one with each term, every commit proves it, and taking it waits for the old leader's commit under way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from foliot_scheduler.store.errors import Fenced
+from foliot_scheduler.store.pool import Connection, translated
+from foliot_scheduler.store.sql import Queries
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core.types import Micros
+
+LOCK_WAIT_S = 10
+"""How long one wait for the lock lasts before it begins anew. A waiting statement holds back the clean-up of dead rows in the
+whole database, so it must not wait for days; the lock's queue makes the short gap harmless."""
+
+_SQL = Queries("queries/election.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who leads a shard, as PostgreSQL has it."""
+
+    epoch: int
+    leader: str
+    """Empty: nobody does."""
+    address: str
+    elected_at: Micros
+    silent_s: float
+    """How long ago the leader last proved its term, by PostgreSQL's clock."""
+
+
+async def ensure_row(conn: Connection, shard: int) -> None:
+    """Make the shard's row if it was never led."""
+    with translated("prepare the election"):
+        await conn.execute(_SQL["ensure_row"], shard)
+
+
+async def wait_for_lock(conn: Connection, shard: int) -> bool:
+    """Wait up to LOCK_WAIT_S for the shard's lock, and return whether it is ours. It is held until the connection closes."""
+    with translated("wait for the leader's lock"):
+        await conn.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
+        try:
+            await conn.execute(_SQL["wait_for_lock"], shard)
+        except asyncpg.LockNotAvailableError:
+            return False
+        finally:
+            if not conn.is_closed():
+                await conn.execute("SET lock_timeout = 0")
+        return True
+
+
+async def take_epoch(conn: Connection, shard: int, *, leader: str, address: str) -> tuple[int, Micros]:
+    """Begin a term and return its epoch and beginning; waits for the commits of the term before."""
+    with translated("begin a term"):
+        row = await conn.fetchrow(_SQL["take_epoch"], shard, leader, address)
+    assert row is not None, "ensure_row comes first"
+    return row["epoch"], row["elected_at"]
+
+
+async def renew(conn: Connection, shard: int, epoch: int) -> None:
+    """Prove a term; raises Fenced when it is over."""
+    with translated("renew the term"):
+        proven = await conn.fetchval(_SQL["renew"], shard, epoch)
+    if proven is None:
+        raise Fenced(f"epoch {epoch} of shard {shard} is over")
+
+
+async def resign(conn: Connection, shard: int, epoch: int) -> None:
+    """Leave a term in good order; the lock goes with the connection."""
+    with translated("resign"):
+        await conn.execute(_SQL["resign"], shard, epoch)
+
+
+async def read_leadership(conn: Connection, shard: int) -> Leadership | None:
+    """Return who leads; None for a shard that was never led."""
+    with translated("read who leads"):
+        row = await conn.fetchrow(_SQL["read_leadership"], shard)
+    return None if row is None else Leadership(**dict(row))
+
+
+async def end_stalled(conn: Connection, shard: int, *, silent_s: float) -> bool:
+    """End the session that holds the lock if its leader has been silent for so many seconds; return whether it was."""
+    with translated("end a stalled leader"):
+        return bool(await conn.fetch(_SQL["end_stalled"], shard, silent_s))

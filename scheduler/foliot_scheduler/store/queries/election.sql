@@ -1,0 +1,39 @@
+-- ensure_row: make the row of a shard that was never led
+INSERT INTO leadership (shard, epoch, leader, address, elected_at, renewed_at)
+VALUES ($1, 0, '', '', now(), now())
+ON CONFLICT (shard) DO NOTHING
+
+-- wait_for_lock: wait for the shard's lock, for as long as the session's lock_timeout says
+-- The two keys are the lock's name: "foli" in ASCII, and the shard.
+SELECT pg_advisory_lock(1718577257, $1)
+
+-- take_epoch: begin a term
+-- Waits for the commits of the term before, which hold the row FOR SHARE.
+UPDATE leadership
+SET epoch = epoch + 1, leader = $2, address = $3, elected_at = now(), renewed_at = now()
+WHERE shard = $1
+RETURNING epoch, elected_at
+
+-- renew: prove a term and say that its leader is alive
+UPDATE leadership SET renewed_at = now() WHERE shard = $1 AND epoch = $2 RETURNING 1
+
+-- resign: leave a term, so that nobody is sent to a replica that has stopped
+UPDATE leadership SET leader = '', address = '' WHERE shard = $1 AND epoch = $2
+
+-- read_leadership: who leads, and how long ago that was proven
+SELECT epoch, leader, address, elected_at, extract(epoch FROM now() - renewed_at)::float8 AS silent_s
+FROM leadership
+WHERE shard = $1
+
+-- end_stalled: end the session that holds the shard's lock, if its leader has been silent for too long
+-- A process that is stopped, or a host that is gone, keeps its session; PostgreSQL's clock alone judges, so no skew matters.
+SELECT pg_terminate_backend(holder.pid)
+FROM pg_locks AS holder
+JOIN leadership ON leadership.shard = $1
+WHERE holder.locktype = 'advisory'
+  AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND holder.classid = 1718577257
+  AND holder.objid = $1::int::oid
+  AND holder.granted
+  AND holder.pid <> pg_backend_pid()
+  AND leadership.renewed_at < now() - make_interval(secs => $2)
