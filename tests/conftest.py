@@ -1,13 +1,52 @@
-"""What every test run shares: how hypothesis behaves.
+"""What every test run shares: how hypothesis behaves, and a PostgreSQL server.
 
-Fixtures live next to the tests that use them.
+Fixtures that only some tests use live next to them.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+
 import hypothesis
+import pytest
+
+from foliot_scheduler.store.pool import Pool, open_pool
+from tests.postgres import PostgresServer
 
 # No deadline, because a shared machine is sometimes slow and no test may depend on how fast it ran. The blob printed
 # with a failure repeats exactly that example on any machine (`@reproduce_failure`).
 hypothesis.settings.register_profile("foliot", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("foliot")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole test process."""
+    server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database of the test's own without any tables."""
+    name = postgres_server.create_database(empty=True)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on the test's database."""
+    pool = await open_pool(database_url)
+    yield pool
+    await pool.close()

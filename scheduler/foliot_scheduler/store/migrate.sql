@@ -1,0 +1,20 @@
+-- lock_schema: lets one replica at a time look at and change the schema; ends with the transaction
+SELECT pg_advisory_xact_lock($1, 0)
+
+-- create_versions: holds one row for each migration that was applied
+CREATE TABLE IF NOT EXISTS schema_version (
+    version integer PRIMARY KEY,
+    -- The oldest code, by its own schema version, that may use the database from here on.
+    compatible_from integer NOT NULL,
+    name text NOT NULL,
+    applied_at timestamptz NOT NULL
+)
+
+-- has_versions: whether Foliot was ever installed here
+SELECT to_regclass('schema_version') IS NOT NULL
+
+-- current_version: the last migration that was applied
+SELECT version, compatible_from FROM schema_version ORDER BY version DESC LIMIT 1
+
+-- add_version: records a migration
+INSERT INTO schema_version (version, compatible_from, name, applied_at) VALUES ($1, $2, $3, clock_timestamp())
