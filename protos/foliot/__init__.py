@@ -23,10 +23,12 @@ _MODULE_OF_NAME = {
     "FoliotError": "foliot.kit.errors",
 }
 
+# Hidden from type checkers, for which a module's __getattr__ would make every misspelt name legal.
+if not TYPE_CHECKING:
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF_NAME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(_MODULE_OF_NAME[name]), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        if name not in _MODULE_OF_NAME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(importlib.import_module(_MODULE_OF_NAME[name]), name)
+        globals()[name] = value
+        return value

@@ -73,7 +73,6 @@ VARIABLE_PREFIX: Final = "FOLIOT_"
 _METADATA_KEY: Final = "foliot.option"
 
 S = TypeVar("S")
-V = TypeVar("V")
 
 
 class SettingsError(Exception):
@@ -132,11 +131,11 @@ class Option:
 
 
 def option(
-    parse: Callable[[Any], V],
+    parse: Callable[[Any], Any],
     *,
-    default: V | dataclasses._MISSING_TYPE | None = dataclasses.MISSING,
-    minimum: V | None = None,
-    maximum: V | None = None,
+    default: Any = dataclasses.MISSING,
+    minimum: Any = None,
+    maximum: Any = None,
     secret: bool = False,
     placeholder: str = "",
 ) -> Any:

@@ -45,7 +45,6 @@ class Recorder(Part):
 
 async def test_a_part_starts_runs_and_stops() -> None:
     part = Recorder()
-    assert not part.running
     async with part:
         await part.wait_started()
         assert part.running
@@ -111,21 +110,23 @@ async def test_a_return_is_a_failure_too() -> None:
 
 async def test_async_with_does_not_hide_a_crash() -> None:
     part = Recorder()
+    part.fail.set()
+    await part.__aenter__()
     with pytest.raises(PartFailedError):
-        async with part:
-            part.fail.set()
-            with pytest.raises(PartFailedError):
-                await part.wait_ended()
+        await part.wait_ended()
+    with pytest.raises(PartFailedError):
+        await part.__aexit__(None, None, None)
+    assert part.calls[-1] == "on_stop"
 
 
 async def test_async_with_lets_the_error_of_its_body_through() -> None:
     part = Recorder()
-    with pytest.raises(KeyError):
-        async with part:
-            part.fail.set()
-            with pytest.raises(PartFailedError):
-                await part.wait_ended()
-            raise KeyError
+    part.fail.set()
+    await part.__aenter__()
+    with pytest.raises(PartFailedError):
+        await part.wait_ended()
+    await part.__aexit__(KeyError, KeyError(), None)  # raises nothing in its stead
+    assert part.calls[-1] == "on_stop"
 
 
 async def test_a_start_that_fails_ends_the_part() -> None:

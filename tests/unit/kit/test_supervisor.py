@@ -118,9 +118,7 @@ async def test_a_drain_past_its_deadline_is_cancelled() -> None:
     calls: list[str] = []
     clock = ManualClock()
     supervisor = Supervisor(clock=clock, hard_exit=exit_in_test)
-    run = asyncio.create_task(
-        supervisor.run([Step("a", calls, stuck="drain")], on_ready=supervisor.request_stop)
-    )
+    run = asyncio.create_task(supervisor.run([Step("a", calls, stuck="drain")], on_ready=supervisor.request_stop))
     await clock.run_for(StopDeadlines().total.total_seconds())
     await run
     assert calls == ["a.start", "a.stop_intake", "a.drain", "a.stop"]
