@@ -1,5 +1,7 @@
 """The client against real gRPC servers in this process: finding a replica, repeating, errors, metadata."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable

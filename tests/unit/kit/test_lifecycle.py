@@ -45,13 +45,14 @@ class Recorder(Part):
 
 async def test_a_part_starts_runs_and_stops() -> None:
     part = Recorder()
+    running = [part.running]
     async with part:
         await part.wait_started()
-        assert part.running
+        running.append(part.running)
         await asyncio.wait([asyncio.create_task(run_forever())], timeout=0)  # lets run begin
-    assert part.calls[0] == "on_start"
-    assert part.calls[-1] == "on_stop"
-    assert not part.running
+    running.append(part.running)
+    assert running == [False, True, False]
+    assert part.calls == ["on_start", "cancelled", "on_stop"]
     await part.wait_ended()
 
 
