@@ -1,0 +1,50 @@
+"""What the commands that run daemons share: running parts, and naming the option behind a failed start."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from foliot.kit.errors import FoliotError
+from foliot.kit.settings import SettingsError
+from foliot.kit.supervisor import run_until_signalled
+from foliot_scheduler.store.errors import DatabaseUrlError, EmbeddedPostgresError, SchemaError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from foliot.kit.lifecycle import Part
+
+
+def say(line: str) -> None:
+    """Print the one line that says that a command is ready."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def run_parts(make: Callable[[], Sequence[Part]], *, on_ready: Callable[[], None]) -> int:
+    """Make the parts inside of an event loop, run them until a signal, and return the exit status."""
+
+    async def run() -> int:
+        return await run_until_signalled(make(), on_ready=on_ready)
+
+    with naming_options():
+        return asyncio.run(run())
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Turn what a start raises because of a setting into a SettingsError that names the option."""
+    try:
+        yield
+    except (DatabaseUrlError, SchemaError, StoreUnavailable) as error:
+        raise SettingsError("--database-url", str(error)) from error
+    except EmbeddedPostgresError as error:
+        raise SettingsError("--data-dir", str(error)) from error
+    except FoliotError as error:
+        violation = error.fields[0] if error.fields else None
+        if violation is None:
+            raise
+        raise SettingsError("--" + violation.field.replace("_", "-"), violation.description) from error

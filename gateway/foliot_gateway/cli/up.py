@@ -1,0 +1,141 @@
+"""`foliot up`: PostgreSQL, a scheduler, a gateway and workers in one go.
+
+The embedded PostgreSQL and the scheduler belong to this process; gateway and workers are processes of their own, started at the
+same time as PostgreSQL and ended before it. All of them end when this process does, however it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import httpx
+
+from foliot.kit.clock import SystemClock
+from foliot.kit.lifecycle import Part, run_forever
+from foliot.kit.settings import HostPort, SettingsError
+from foliot_gateway.cli.children import ChildFailedError, ChildProcess, Launch, child_environ
+from foliot_gateway.cli.starting import run_parts, say
+from foliot_scheduler.app import SchedulerApp
+from foliot_scheduler.settings import SchedulerSettings
+from foliot_scheduler.store.embedded import EmbeddedPostgres
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from foliot.kit.clock import Clock
+    from foliot_gateway.cli.settings import UpSettings
+
+HEALTH_WITHIN_S = 30.0
+"""How long the start may take until the gateway answers that all is well: recovery of a large backlog included."""
+
+HEALTH_EVERY_S = 0.02
+
+
+def run(settings: UpSettings) -> int:
+    """Run everything until a signal."""
+    for option, address in (("--http", settings.http), ("--chadburn-http", settings.chadburn_http), ("--grpc", settings.grpc)):
+        check_free(option, address)
+    return run_parts(lambda: parts(settings, SystemClock()), on_ready=lambda: say(ready_line(settings)))
+
+
+def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
+    """Make the parts in the order of their start; they stop in reverse."""
+    environ = child_environ()
+    database = EmbeddedPostgres(settings.data_dir / "postgres") if settings.database_url is None else None
+    given_url = settings.database_url
+
+    def database_url() -> str:
+        if database is not None:
+            return database.url
+        assert given_url is not None
+        return given_url
+
+    scheduler = SchedulerApp(
+        # The URL of an embedded database is not known before its start; nothing reads this stand-in.
+        SchedulerSettings(
+            database_url=given_url or "postgresql:///foliot",
+            grpc=settings.grpc,
+            redis_url=settings.redis_url,
+            insecure=settings.insecure,
+        ),
+        database_url=database_url,
+    )
+    gateway = ChildProcess("gateway", gateway_arguments(settings), environ=environ, clock=clock, critical=True)
+    workers = [
+        ChildProcess(f"worker-{i}", worker_arguments(settings, i), environ=environ, clock=clock, critical=True)
+        for i in range(settings.workers)
+    ]
+    children = [gateway, *workers]
+    servers: list[Part] = [scheduler] if database is None else [database, scheduler]
+    # Children take longest to load, so they are launched first and wait for the scheduler by themselves; but they stop first too,
+    # as what they still have to say goes through the scheduler.
+    return [Launch(children), *servers, *children, Health(settings.http, clock)]
+
+
+def gateway_arguments(settings: UpSettings) -> list[str]:
+    """The gateway's command line."""
+    arguments = ["gateway", "--scheduler", str(settings.grpc), "--http", str(settings.http)]
+    arguments += ["--chadburn-http", str(settings.chadburn_http)]
+    if settings.redis_url is not None:
+        arguments += ["--redis-url", settings.redis_url]
+    if settings.insecure:
+        arguments.append("--insecure")
+    return arguments
+
+
+def worker_arguments(settings: UpSettings, index: int) -> list[str]:
+    """A worker's command line."""
+    arguments = ["worker", "--scheduler", str(settings.grpc), "--concurrency", str(settings.concurrency)]
+    arguments += ["--data-dir", str(settings.data_dir / f"worker-{index}")]
+    if settings.app:
+        arguments += ["--app", settings.app]
+    return arguments
+
+
+def ready_line(settings: UpSettings) -> str:
+    """The one line that says where everything is."""
+    return f"foliot up is ready: HTTP on http://{settings.http}, gRPC on {settings.grpc}, data in {settings.data_dir}"
+
+
+def check_free(option: str, address: HostPort) -> None:
+    """Raise SettingsError naming the option if somebody else listens at the address."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+        except OSError as error:
+            raise SettingsError(option, f"cannot listen on {address}: {error.strerror}") from error
+
+
+class Health(Part):
+    """Started once the gateway answers that all is well."""
+
+    def __init__(self, http: HostPort, clock: Clock) -> None:
+        super().__init__("health")
+        self._url = f"http://{http}/api/v1/health"
+        self._clock = clock
+
+    async def on_start(self) -> None:
+        """Ask until all is well; raises ChildFailedError when it never is."""
+        async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
+            try:
+                async with asyncio.timeout(HEALTH_WITHIN_S):
+                    while not await self._is_well(client):
+                        await self._clock.sleep(HEALTH_EVERY_S)
+            except TimeoutError:
+                raise ChildFailedError("gateway", 1) from None
+
+    async def _is_well(self, client: httpx.AsyncClient) -> bool:
+        try:
+            answer = await client.get(self._url)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK
+
+    async def run(self) -> None:
+        """Nothing more to do."""
+        await run_forever()
