@@ -170,12 +170,16 @@ async def run_until_signalled(
     *,
     on_ready: Callable[[], None],
     deadlines: StopDeadlines | None = None,
+    keep_watchdog: bool = False,
 ) -> int:
     """Run the parts of a daemon until SIGTERM or SIGINT, or until one fails; answer the process's exit status.
 
     The first signal stops the parts in order (status 0). A second one, or 30 s, ends the process at once with
     status 1, even when the event loop hangs. A part that ends by itself gives status 1 and is in the log. What a
     part's start raises comes out, for the command to explain. Call it from the main thread.
+
+    `keep_watchdog` lets the 30 s run on after the parts have stopped: for a command that ends next, and whose end may
+    hang on a thread that does not (the event loop waits for those of its executor).
     """
     deadlines = StopDeadlines() if deadlines is None else deadlines
     supervisor = Supervisor(deadlines=deadlines)
@@ -202,7 +206,8 @@ async def run_until_signalled(
     else:
         return EXIT_OK
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if not keep_watchdog:
+            faulthandler.cancel_dump_traceback_later()
         for one in signals:
             loop.remove_signal_handler(one)
-            signal.signal(one, before[one])
+            signal.signal(one, before[one] or signal.SIG_DFL)

@@ -173,7 +173,7 @@ async def test_a_failed_part_answers_one() -> None:
 
 DAEMON = textwrap.dedent(
     """
-    import asyncio, sys
+    import asyncio, sys, threading
     from datetime import timedelta
     from foliot.kit.lifecycle import Part, run_forever
     from foliot.kit.logs import configure_logging
@@ -193,9 +193,15 @@ DAEMON = textwrap.dedent(
             await run_forever()
 
     short = timedelta(seconds=0.1)
-    limits = StopDeadlines(short, short, short) if sys.argv[1] == "loop" else StopDeadlines()
+    limits = StopDeadlines() if sys.argv[1] == "drain" else StopDeadlines(short, short, short)
     ready = lambda: print("ready", flush=True)
-    sys.exit(asyncio.run(run_until_signalled([Stuck()], on_ready=ready, deadlines=limits)))
+
+    async def run() -> int:
+        if sys.argv[1] == "thread":
+            asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+        return await run_until_signalled([Stuck()], on_ready=ready, deadlines=limits, keep_watchdog=True)
+
+    sys.exit(asyncio.run(run()))
     """
 )
 
@@ -220,8 +226,9 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
         assert daemon.wait() == 1
 
 
-def test_a_hanging_loop_is_ended_by_the_watchdog() -> None:
-    with draining_daemon("loop") as daemon:
+@pytest.mark.parametrize(("mode", "where"), [("loop", "in drain"), ("thread", "in wait")])
+def test_what_hangs_is_named_and_ended_by_the_watchdog(mode: str, where: str) -> None:
+    with draining_daemon(mode) as daemon:
         _, errors = daemon.communicate()
         assert daemon.returncode == 1
-        assert "in drain" in errors
+        assert where in errors
