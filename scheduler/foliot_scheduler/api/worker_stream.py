@@ -1,8 +1,8 @@
 """The Work stream: one worker's messages to commands, and the session's messages back.
 
-A stream has one reader and one writer. The reader turns messages into commands and posts them; when the leader's mailbox is full
-it waits, so that gRPC's own flow control holds the worker back. The writer sends what the session has gathered. Whichever ends
-first ends the stream, and the worker's leases then go on without it until they end.
+A stream has one reader and one writer. The reader turns messages into commands and posts them; when the leader's
+mailbox is full it waits, so that gRPC's own flow control holds the worker back. The writer sends what the session
+has gathered. Whichever ends first ends the stream, and the worker's leases then go on without it until they end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from foliot.kit.logs import get_logger
 from foliot.v1 import spec_pb2, worker_pb2
 from foliot_scheduler.actors.sessions import Session, Sessions, tokens_of
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.effects import Repeated
 from foliot_scheduler.core.model import Kind, Outcome, Resources, WorkerProfile
 from foliot_scheduler.core.types import Micros, Token, WorkerId
 
@@ -85,6 +86,7 @@ class WorkStreams:
         try:
             dropped = await self._leadership.execute(commands.WorkerJoined(session.number, profile, tokens_of(hello.held_tokens)))
             assert isinstance(dropped, tuple)
+            assert not isinstance(dropped, Repeated)
             # What the session has gathered since is sent after this: welcome comes first.
             await context.write(self._welcome(dropped))
             await self._serve(context, session)
@@ -95,7 +97,7 @@ class WorkStreams:
     async def _read_hello(self, context: Context) -> worker_pb2.Hello | None:
         try:
             async with asyncio.timeout(HELLO_WITHIN_S):
-                first = await context.read()
+                first: object = await context.read()
         except TimeoutError:
             raise violation(f"no hello within {HELLO_WITHIN_S:g} s") from None
         if not isinstance(first, worker_pb2.WorkRequest):
@@ -126,7 +128,7 @@ class WorkStreams:
 
     async def _read(self, context: Context, session: Session) -> None:
         while True:
-            message = await context.read()
+            message: object = await context.read()
             if not isinstance(message, worker_pb2.WorkRequest):
                 return  # the worker has closed its side
             command = command_of(message, session)

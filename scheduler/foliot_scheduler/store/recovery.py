@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import JobId, Micros, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.store.pool import Connection, translated
 from foliot_scheduler.store.sql import Queries
 
@@ -55,6 +55,7 @@ class LiveRows:
     dependencies: dict[TaskId, TaskState]
     """How those dependencies of live tasks on their own ended that are not live."""
     checkpoints: dict[TaskId, str]
+    executors: frozenset[tuple[Project, WorkerId]]
 
 
 async def load_live(conn: Connection, shard: int) -> LiveRows:
@@ -76,6 +77,7 @@ async def load_live(conn: Connection, shard: int) -> LiveRows:
             checkpoints={
                 TaskId(row["task_id"]): row["checkpoint"] for row in await conn.fetch(_SQL["checkpoints_of_live_tasks"], shard)
             },
+            executors=frozenset((row["project"], row["id"]) for row in await conn.fetch(_SQL["executors"], shard)),
         )
 
 
@@ -84,9 +86,7 @@ async def _dependencies(conn: Connection, tasks: Sequence[asyncpg.Record]) -> di
     wanted = {task_id for row in tasks for task_id in split_ids(row["depends_on"])} - live
     if not wanted:
         return {}
-    return {
-        TaskId(row["id"]): TaskState(row["state"]) for row in await conn.fetch(_SQL["dependency_states"], list(wanted))
-    }
+    return {TaskId(row["id"]): TaskState(row["state"]) for row in await conn.fetch(_SQL["dependency_states"], list(wanted))}
 
 
 def split_ids(packed: bytes | None) -> tuple[TaskId, ...]:
@@ -98,4 +98,6 @@ def split_ids(packed: bytes | None) -> tuple[TaskId, ...]:
 
 def _batch(row: asyncpg.Record) -> OpenBatch:
     attempts = struct.unpack(f">{len(row['attempts']) // 4}i", row["attempts"])
-    return OpenBatch(Token(row["first_token"]), WorkerId(row["worker_id"]), row["leased_at"], split_ids(row["task_ids"]), attempts)
+    return OpenBatch(
+        Token(row["first_token"]), WorkerId(row["worker_id"]), row["leased_at"], split_ids(row["task_ids"]), attempts
+    )

@@ -47,3 +47,6 @@ SELECT checkpoint.task_id, checkpoint.checkpoint
 FROM task
 JOIN checkpoint ON checkpoint.task_id = task.id
 WHERE task.shard = $1 AND task.attempt > 0
+
+-- executors: those who claim by unary calls and may hold leases
+SELECT project, id FROM worker WHERE shard = $1 AND is_executor AND NOT offline

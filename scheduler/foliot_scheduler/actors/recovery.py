@@ -1,0 +1,263 @@
+"""From PostgreSQL's rows to the engine's state, when a term begins.
+
+Theory of operation. Rows say what was decided; everything else follows from them. Counters over dependencies are counted again
+from how the parents ended. A lease holds if an open batch names it and the task's row knows of no later attempt: the row's
+attempt is smaller, or it is the same and the row says running. Workers keep what they hold and have `takeover_grace` to come
+back and say so; until then they are known by name only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from foliot_scheduler.core import commands, jobs, leases, tasks
+from foliot_scheduler.core.model import (
+    Job,
+    JobState,
+    Lease,
+    LeaseBatch,
+    Outcome,
+    Run,
+    Stored,
+    Task,
+    Trigger,
+    TriggerRule,
+    Worker,
+    WorkerProfile,
+)
+from foliot_scheduler.core.readiness import count_parent
+from foliot_scheduler.core.runs import end_run
+from foliot_scheduler.core.timers import ClaimSilent, TaskDue, WorkerSilent
+from foliot_scheduler.core.transitions import LIVE_TASK_STATES, RunState, TaskState
+from foliot_scheduler.core.types import Micros, Project, Token
+from foliot_scheduler.specs.jobs import restore_job
+from foliot_scheduler.store.recovery import split_ids
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from foliot_scheduler.core.engine import Engine
+    from foliot_scheduler.core.model import JobPlan
+    from foliot_scheduler.core.state import State
+    from foliot_scheduler.core.types import JobId, RunId, TaskId, WorkerId
+    from foliot_scheduler.specs.tasks import TaskPlans
+    from foliot_scheduler.store.recovery import EndedTask, LiveRows, OpenBatch
+
+
+def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros) -> None:
+    """Fill a new engine with the live state. What has to be done at once (leases that do not hold) is in its next effects."""
+    state = engine.state
+    state.now = now
+    job_plans = {key: restore_job(spec) for key, spec in rows.job_specs.items()}
+    for row in rows.jobs:
+        _restore_job(state, row, job_plans)
+    for row in rows.runs:
+        _restore_run(state, row, job_plans)
+    for ended in rows.ended_tasks:
+        _place_ended_task(state, ended)
+    for row in rows.tasks:
+        _restore_task(state, row, plans, rows.checkpoints)
+    for batch in rows.batches:
+        _restore_batch(state, batch, rows.executors)
+    _resume(state, rows)
+    engine.apply([commands.JobsDue(list(state.jobs.values()), Micros(0))], now)
+
+
+def _restore_job(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId, int], JobPlan]) -> None:
+    key = (row["id"], row["version"])
+    plan = job_plans.get(key) or restore_job(row["spec"])
+    job_plans[key] = plan
+    state.jobs[row["id"]] = Job(
+        row["id"],
+        row["project"],
+        plan,
+        row["created_at"],
+        row["updated_at"],
+        state=JobState(row["state"]),
+        version=row["version"],
+        next_due=row["next_due_at"],
+        fires_at=row["fires_at"],
+        waiting_runs=list(row["waiting_runs"] or ()),
+        stored=Stored.LIVE,
+    )
+
+
+def _restore_run(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId, int], JobPlan]) -> None:
+    plan = job_plans[row["job_id"], row["job_version"]]
+    run = Run(
+        row["id"],
+        row["project"],
+        row["job_id"],
+        row["job_version"],
+        plan,
+        Trigger(row["trigger"]),
+        row["created_at"],
+        row["due_at"],
+        state=RunState(row["state"]),
+        started=row["started_at"],
+        cancelled=row["cancelled"],
+        stored=Stored.LIVE,
+    )
+    # Filled below: every node has a task, live or ended.
+    run.tasks = [_UNPLACED] * len(plan.nodes)
+    state.runs[run.id] = run
+    job = state.jobs.get(run.job_id)
+    assert job is not None, "recovery.sql reads the job of every live run"
+    job.active_runs[run.id] = run
+
+
+def _place_ended_task(state: State, ended: EndedTask) -> None:
+    run = state.runs[ended.run_id]
+    node = run.plan.nodes[ended.position]
+    run.tasks[ended.position] = Task(
+        ended.id,
+        run.project,
+        node.plan,
+        run.created,
+        run.created,
+        state=ended.state,
+        trigger_rule=node.trigger_rule,
+        run=run,
+        run_id=run.id,
+        position=ended.position,
+        attempt=ended.attempt,
+        stored=Stored.HISTORY,
+    )
+    if ended.state in {TaskState.FAILED, TaskState.CANCELLED}:
+        run.failed_tasks += 1
+
+
+def _restore_task(state: State, row: asyncpg.Record, plans: TaskPlans, checkpoints: dict[TaskId, str]) -> None:
+    run_id: RunId | None = row["run_id"]
+    run = state.runs[run_id] if run_id is not None else None
+    position = row["position"]
+    task = Task(
+        row["id"],
+        row["project"],
+        plans.restore(row["spec"]) if run is None else run.plan.nodes[position].plan,
+        row["created_at"],
+        row["updated_at"],
+        state=TaskState(row["state"]),
+        trigger_rule=TriggerRule(row["trigger_rule"]),
+        run=run,
+        run_id=run_id,
+        position=position,
+        depends_on=split_ids(row["depends_on"]),
+        traceparent=row["traceparent"],
+        attempt=row["attempt"],
+        failed_attempts=row["failed_attempts"],
+        lost_attempts=row["lost_attempts"],
+        due=row["due_at"],
+        worker_id=row["worker_id"],
+        started=row["started_at"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
+        exit_code=row["exit_code"],
+        error=row["error"],
+        checkpoint=checkpoints.get(row["id"], ""),
+        stored=Stored.LIVE,
+    )
+    state.tasks[task.id] = task
+    if run is not None:
+        run.tasks[position] = task
+        run.open_tasks += 1
+
+
+def _restore_batch(state: State, batch: OpenBatch, executors: frozenset[tuple[Project, WorkerId]]) -> None:
+    """Take over the leases of a batch that still hold; a batch with none is closed."""
+    restored = LeaseBatch(
+        batch.first_token, batch.worker_id, batch.leased, batch.task_ids, batch.attempts, 0, acknowledged=True, stored=Stored.LIVE
+    )
+    for number, (task_id, attempt) in enumerate(zip(batch.task_ids, batch.attempts, strict=True)):
+        task = state.tasks.get(task_id)
+        if task is None or not (task.attempt < attempt or (task.attempt == attempt and task.state is TaskState.RUNNING)):
+            continue
+        if task.lease is not None:
+            _drop(state, task.lease)  # an earlier batch named an earlier attempt, and the row knew of neither
+        is_executor = (task.project, batch.worker_id) in executors
+        worker = _known_by_name(state, batch.worker_id, task.project if is_executor else None)
+        lease = Lease(Token(batch.first_token + number), task, attempt, worker, restored)
+        if task.started is None or task.attempt != attempt:
+            task.started = None
+        task.attempt = attempt
+        task.state = TaskState.RUNNING
+        task.worker_id = batch.worker_id
+        task.lease = lease
+        state.leases[lease.token] = worker.leases[lease.token] = lease
+        restored.open += 1
+        if is_executor:
+            lease.until = Micros(state.now + state.settings.claim_ttl)
+            state.timers.add(lease.until, ClaimSilent(lease))
+    if restored.open:
+        state.batches[restored.first_token] = restored
+    else:
+        state.effects.writes.batches_closed.append(restored.first_token)
+
+
+def _drop(state: State, lease: Lease) -> None:
+    del state.leases[lease.token]
+    del lease.worker.leases[lease.token]
+    lease.batch.open -= 1
+    if not lease.batch.open:
+        del state.batches[lease.batch.first_token]
+        state.effects.writes.batches_closed.append(lease.batch.first_token)
+
+
+def _known_by_name(state: State, worker_id: WorkerId, project: Project | None) -> Worker:
+    """Return the worker that holds a lease; it is given nothing more until it has introduced itself."""
+    worker = state.workers.get(worker_id) if project is None else state.executors.get((project, worker_id))
+    if worker is not None:
+        return worker
+    profile = WorkerProfile(worker_id, "", "", 0, frozenset(), (), frozenset(), frozenset(), ())
+    until = Micros(state.now + state.settings.takeover_grace)
+    worker = Worker(profile, state.now, 0, until, project=project, is_executor=project is not None, last_heard=state.now)
+    if project is None:
+        state.workers[worker_id] = worker
+    else:
+        state.executors[project, worker_id] = worker
+    state.timers.add(until, WorkerSilent(worker))
+    return worker
+
+
+def _resume(state: State, rows: LiveRows) -> None:
+    """Let every live task go on from where it stands."""
+    # A dependency that is nowhere to be found was dropped with its partition, long after it ended. Had it failed, its dependents
+    # would have ended with it, unless their rule did not mind.
+    ended = {task_id: TaskState.SUCCEEDED for task in state.tasks.values() for task_id in task.depends_on}
+    ended.update(rows.dependencies)
+    for task in list(state.tasks.values()):
+        if task.run is not None:
+            _count_parents(task.run, task)
+        elif task.depends_on:
+            tasks.attach(state, task, ended)
+        match task.state:
+            case TaskState.READY:
+                state.ready.push(task)
+            case TaskState.SCHEDULED:
+                assert task.due is not None
+                state.timers.add(task.due, TaskDue(task))
+            case TaskState.RUNNING:
+                assert task.lease is not None, "a row says running, and no open lease batch does"
+                state.gates.enter_again(task)
+                if task.started is not None:
+                    leases.watch_timeout(state, task.lease)
+            case _:
+                tasks.decide(state, task, None)
+    tasks.settle(state)
+    for run in list(state.runs.values()):
+        if not run.open_tasks:
+            end_run(state, run)
+    while state.ended_runs:
+        jobs.run_ended(state, state.ended_runs.popleft())
+
+
+def _count_parents(run: Run, task: Task) -> None:
+    for position in run.plan.graph.parents[task.position]:
+        parent = run.tasks[position]
+        if parent.state in LIVE_TASK_STATES:
+            task.parents_open += 1
+        else:
+            count_parent(task, parent.state)
+
+
+_UNPLACED = Task.__new__(Task)
+"""Stands in a run's list until the task of that node is read; never looked at."""
