@@ -1,0 +1,1 @@
+"""How work runs, a module for each kind. All keep to the `Executor` protocol of `foliot_worker.runner`."""

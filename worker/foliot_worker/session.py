@@ -1,0 +1,537 @@
+"""The worker's side of the Work stream without any I/O: facts in, actions out.
+
+Facts are messages from the scheduler, ended attempts, the passing of monotonic time (`now`, in seconds) and wishes of
+the process. Most methods answer `Actions`, to be carried out at once and in the order its docstring gives. What is to
+be said is *pulled* with `next_message` whenever the stream can take another message, so results batch by need: whatever
+gathered while the last write went out is in the next one, and no timer holds a result back.
+
+A lease is in exactly one of these places, by its token:
+
+    waiting    not started; from here it may be given back
+    running    its work goes on (fresh: not reported as started yet; reported: it is)
+    stopping   its work was asked to end and nobody wants the result, but it holds its slot until it really ends
+    results    ended; kept, and sent again after a reconnect, until the scheduler has recorded it
+
+Leases are trusted until `lease_ttl` after the last confirmed heartbeat was *sent*, less a margin in which to stop what
+runs: the scheduler counts from when it received that heartbeat, so this side always gives up first.
+
+The session starts nothing, reads no clock, and knows neither gRPC nor the executors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from foliot.v1.worker_pb2 import (
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Lease,
+    LeaseAck,
+    Release,
+    Resources,
+    Result,
+    StartedAttempt,
+    WorkRequest,
+    WorkResponse,
+)
+from foliot_worker.checkpoints import UnconfirmedCheckpoints
+from foliot_worker.stream_state import (
+    LocalProtocolError,
+    RemoteProtocolError,
+    StreamEvent,
+    StreamState,
+    next_state,
+)
+
+HELLO_TIMEOUT_S: Final = 5.0
+"""How long the scheduler may take to answer hello: a fail-over takes milliseconds, so 5 s of silence is a dead end."""
+
+STARTED_AFTER_S: Final = 0.05
+"""An attempt that runs longer is reported as started; shorter ones are told by their result alone (a limit of the scheduler)."""
+
+RESULTS_MAX: Final = 1_000
+"""Results in one message: a tenth of the contract's limit, past which batching saves nothing more."""
+
+RESULT_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Bytes of results in one message, give or take one result: half of gRPC's default message limit."""
+
+STOP_GRACE_S: Final = 5.0
+"""From asking an attempt to stop to killing it."""
+
+MARGIN_FRACTION: Final = 0.3
+"""Part of the lease's life kept for stopping: work is asked to stop after 70 % and killed after 90 % of it."""
+
+LOST_GRACE_FRACTION: Final = 0.2
+"""Part of the lease's life that stopping may take once the lease cannot be renewed; less than the margin."""
+
+_HEARTBEATS_KEPT: Final = 100
+"""Unconfirmed heartbeats remembered; silence breaks the stream long before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """An attempt to stop. No result of it is wanted, but its end is a fact to report to the session."""
+
+    token: int
+    grace_s: float
+    """How long its program may take to end by itself before it is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What is to be done, in this order: stops before starts, since both use the same slots."""
+
+    stop: Sequence[Stop] = ()
+    """Attempts to stop."""
+
+    start: Sequence[Lease] = ()
+    """Attempts to start, in this order."""
+
+    forgotten: Sequence[int] = ()
+    """Tokens whose results the scheduler has recorded."""
+
+    stale: Sequence[int] = ()
+    """Tokens whose results it refused."""
+
+    checkpoints: Sequence[tuple[int, int, str]] = ()
+    """Settled checkpoints: token, sequence, and the error, empty if it is durable."""
+
+    redirect: str | None = None
+    """Not None: close this stream and open one to the address; empty: to any replica, after a pause."""
+
+    hang_up: str = ""
+    """Not empty: close this stream for this reason and open another."""
+
+
+NOTHING: Final = Actions()
+"""No actions."""
+
+
+class Session:
+    """The conversation of one worker, for the life of its process.
+
+    `hello` introduces it (its `held_tokens` are filled in here); `concurrency` is how many attempts run at once, while
+    `hello.capacity` is how many leases it may hold.
+    """
+
+    def __init__(self, hello: Hello, *, concurrency: int) -> None:
+        if not 1 <= concurrency <= hello.capacity:
+            raise ValueError(f"concurrency {concurrency} must be from 1 to the capacity {hello.capacity}")
+        self.state = StreamState.OFFLINE
+        self._hello = hello
+        self._concurrency = concurrency
+        self._leaving = False
+        # The places of leases, by token. `_fresh` and `_reported` both run; the first are not reported as started yet. Both hold
+        # the instant of the start and are in that order.
+        self._waiting: OrderedDict[int, Lease] = OrderedDict()
+        self._fresh: dict[int, float] = {}
+        self._reported: dict[int, float] = {}
+        self._results: dict[int, Result] = {}
+        # True: the lease is still ours and is given back when the work has ended.
+        self._stopping: dict[int, bool] = {}
+        # What is to be said.
+        self._hello_due = False
+        self._goodbye_due = False
+        self._beat_due: Resources | None = None
+        self._acks: list[int] = []
+        self._outbox: deque[Result] = deque()
+        self._started: list[StartedAttempt] = []
+        self._releases: list[int] = []
+        self._checkpoints = UnconfirmedCheckpoints()
+        # Time.
+        self._ttl_s = 0.0
+        self._interval_s = math.inf
+        self._trusted_until = -math.inf
+        self._opened_at = 0.0
+        self._beat_at = math.inf
+        self._sequence = 0
+        self._beats: dict[int, float] = {}
+        # Gathered for the next `Actions`.
+        self._stop: list[Stop] = []
+        self._start: list[Lease] = []
+        self._forgotten: Sequence[int] = ()
+        self._stale: Sequence[int] = ()
+        self._settled: list[tuple[int, int, str]] = []
+        self._redirect: str | None = None
+        self._hang_up = ""
+        self._on: dict[str, Callable[[WorkResponse, float], None]] = {
+            "welcome": self._on_welcome,
+            "leases": self._on_leases,
+            "result_ack": self._on_result_ack,
+            "heartbeat_ack": self._on_heartbeat_ack,
+            "cancel": self._on_cancel,
+            "checkpoint_ack": self._on_checkpoint_ack,
+            "redirect": self._on_redirect,
+            "drain": self._on_drain,
+        }
+
+    # ---- facts
+
+    def opened(self, now: float) -> None:
+        """Note that a stream is open: hello is due."""
+        self._move(StreamEvent.OPENED)
+        self._hello_due = True
+        self._opened_at = now
+
+    def broken(self) -> None:
+        """Note that the stream has ended; legal in every state, since it may end after a redirect too."""
+        if self.state in {StreamState.GREETING, StreamState.WORKING, StreamState.DRAINING}:
+            self._move(StreamEvent.BROKEN)
+        self._forget_stream()
+
+    def received(self, message: WorkResponse, now: float) -> Actions:
+        """Take a message. Raises `RemoteProtocolError` if it breaks the rules: the stream is then to be closed."""
+        kind = message.WhichOneof("message")
+        if kind is None:
+            raise RemoteProtocolError("a message without content")
+        greeting = kind in {"welcome", "redirect"}
+        expected = (StreamState.GREETING,) if greeting else (StreamState.WORKING, StreamState.DRAINING)
+        if self.state not in expected:
+            raise RemoteProtocolError(f"{kind} while {self.state.value}")
+        self._on[kind](message, now)
+        return self._emit(now)
+
+    def finished(self, results: Sequence[Result], now: float) -> Actions:
+        """Note that attempts have ended, with the results they would report; those of stopped ones are dropped."""
+        # First of all: a process that was paused past its leases must not report what ended meanwhile.
+        if now >= self._trusted_until:
+            self._lose(now)
+        fresh, reported, kept, outbox = self._fresh, self._reported, self._results, self._outbox
+        for result in results:
+            token = result.token
+            if fresh.pop(token, None) is None and reported.pop(token, None) is None:
+                self._stopped(token)
+            else:
+                kept[token] = result
+                outbox.append(result)
+        return self._emit(now)
+
+    def tick(self, now: float, *, now_us: int, resources: Resources) -> Actions:
+        """Note the time; to be called no later than `next_deadline`. `resources` goes into a heartbeat that is due.
+
+        `now_us` is the same instant on the wall clock, in microseconds since the Unix epoch.
+        """
+        if now >= self._trusted_until:
+            self._lose(now)
+        if self.state is StreamState.GREETING:
+            if now >= self._opened_at + HELLO_TIMEOUT_S:
+                self._hang_up = "hello was not answered"
+        elif self.state in {StreamState.WORKING, StreamState.DRAINING}:
+            self._report_started(now, now_us)
+            if now >= self._beat_at:
+                self._beat_at = now + self._interval_s
+                self._beat_due = resources
+            if self._beats and now - next(iter(self._beats.values())) > self._ttl_s / 2:
+                # Half of the lease's life is left for a reconnect to renew it.
+                self._hang_up = "heartbeats are not confirmed"
+        return self._emit(now)
+
+    def checkpoint(self, token: int, checkpoint_json: str) -> int | None:
+        """Note the progress of a running attempt; answer its sequence, or None if the attempt is not running."""
+        if token not in self._fresh and token not in self._reported:
+            return None
+        return self._checkpoints.add(token, checkpoint_json)
+
+    def leave(self, now: float) -> Actions:
+        """Note that the process is to end: give back what has not started and ask for no more leases."""
+        if not self._leaving:
+            self._leaving = True
+            self._give_back_waiting()
+            if self.state is StreamState.WORKING:
+                self._say_goodbye()
+        return self._emit(now)
+
+    def abandon(self, now: float, *, grace_s: float) -> Actions:
+        """Note that running attempts can wait no longer: stop them, and give their leases back as they end."""
+        self._stop_running(grace_s=grace_s, give_back=True)
+        return self._emit(now)
+
+    # ---- questions
+
+    @property
+    def held(self) -> int:
+        """How many leases it holds, unconfirmed results included."""
+        return len(self._waiting) + self.running + len(self._results)
+
+    @property
+    def running(self) -> int:
+        """How many attempts run, those that are being stopped included."""
+        return len(self._fresh) + len(self._reported) + len(self._stopping)
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many results the scheduler has not confirmed."""
+        return len(self._results)
+
+    def next_deadline(self) -> float:
+        """Answer the instant of the next `tick`; infinite if none is needed."""
+        deadline = self._trusted_until if self._fresh or self._reported or self._waiting else math.inf
+        if self.state is StreamState.GREETING:
+            return min(deadline, self._opened_at + HELLO_TIMEOUT_S)
+        if self.state in {StreamState.WORKING, StreamState.DRAINING}:
+            deadline = min(deadline, self._beat_at)
+            if self._fresh:
+                deadline = min(deadline, next(iter(self._fresh.values())) + STARTED_AFTER_S)
+        return deadline
+
+    def next_message(self, now: float) -> WorkRequest | None:
+        """Take the next thing to say, or None. `now` must be read just before it is sent: renewals count from there."""
+        if self.state is StreamState.GREETING:
+            return self._next_hello(now)
+        if self.state not in {StreamState.WORKING, StreamState.DRAINING}:
+            return None
+        if self._beat_due is not None:
+            resources, self._beat_due = self._beat_due, None
+            self._sequence += 1
+            self._beats[self._sequence] = now
+            return WorkRequest(heartbeat=Heartbeat(sequence=self._sequence, resources=resources))
+        if self._acks:
+            batches, self._acks = self._acks, []
+            return WorkRequest(lease_ack=LeaseAck(batches=batches))
+        # Before results, so that the last checkpoint of an attempt is there before its end.
+        checkpoint = self._checkpoints.next_message()
+        if checkpoint is not None:
+            return WorkRequest(checkpoint=checkpoint)
+        if self._outbox:
+            message = self._next_results()
+            if message is not None:
+                return message
+        return self._next_aside()
+
+    # ---- messages
+
+    def _on_welcome(self, message: WorkResponse, now: float) -> None:
+        welcome = message.welcome
+        self._ttl_s = welcome.lease_ttl.ToMicroseconds() / 1e6
+        self._interval_s = welcome.heartbeat_interval.ToMicroseconds() / 1e6
+        if not 0 < self._interval_s < self._ttl_s * (1 - MARGIN_FRACTION):
+            raise RemoteProtocolError(f"leases of {self._ttl_s} s with heartbeats every {self._interval_s} s")
+        if 0 not in self._beats:
+            raise RemoteProtocolError("welcome before hello")
+        self._move(StreamEvent.WELCOMED)
+        # Hello named the leases held, so it renewed them; the first heartbeat follows after an interval.
+        self._renew(self._beats.pop(0))
+        self._beat_at = now + self._interval_s
+        for token in welcome.dropped_tokens:
+            self._drop(token)
+        self._outbox = deque(self._results.values())
+        self._checkpoints.send_again()
+        self._fresh, self._reported = {**self._reported, **self._fresh}, {}
+        if self._leaving:
+            self._give_back_waiting()
+            self._say_goodbye()
+
+    def _on_leases(self, message: WorkResponse, _now: float) -> None:
+        batch = message.leases
+        self._acks.append(batch.batch)
+        waiting, fresh, reported, results, stopping = (
+            self._waiting, self._fresh, self._reported, self._results, self._stopping,
+        )  # fmt: skip
+        for lease in batch.leases:
+            token = lease.token
+            if token in waiting or token in fresh or token in reported or token in results or token in stopping:
+                continue
+            waiting[token] = lease
+        # Stopped work holds slots the scheduler no longer counts, so some excess is no fault; twice over is.
+        if len(waiting) > 2 * self._hello.capacity:
+            raise RemoteProtocolError(f"{len(waiting)} leases wait where {self._hello.capacity} may be held")
+        if self._leaving:
+            self._give_back_waiting()
+
+    def _on_result_ack(self, message: WorkResponse, _now: float) -> None:
+        ack = message.result_ack
+        self._forgotten, self._stale = ack.tokens, ack.stale_tokens
+        results = self._results
+        for tokens in (ack.tokens, ack.stale_tokens):
+            for token in tokens:
+                results.pop(token, None)
+        if self._checkpoints:
+            for tokens in (ack.tokens, ack.stale_tokens):
+                for token in tokens:
+                    self._settled += self._checkpoints.drop(token, "the attempt has ended")
+
+    def _on_heartbeat_ack(self, message: WorkResponse, _now: float) -> None:
+        sequence = message.heartbeat_ack.sequence
+        sent_at = self._beats.get(sequence)
+        if sent_at is None:
+            raise RemoteProtocolError(f"heartbeat {sequence} was confirmed and never sent, or confirmed twice")
+        self._beats = {number: at for number, at in self._beats.items() if number > sequence}
+        self._renew(sent_at)
+
+    def _on_cancel(self, message: WorkResponse, _now: float) -> None:
+        for token in message.cancel.tokens:
+            self._drop(token)
+
+    def _on_checkpoint_ack(self, message: WorkResponse, _now: float) -> None:
+        ack = message.checkpoint_ack
+        if self._checkpoints.confirm(ack.token, ack.sequence):
+            self._settled.append((ack.token, ack.sequence, ack.error))
+
+    def _on_redirect(self, message: WorkResponse, _now: float) -> None:
+        self._move(StreamEvent.REDIRECTED)
+        self._redirect = message.redirect.address
+
+    def _on_drain(self, message: WorkResponse, _now: float) -> None:
+        self._move(StreamEvent.HANDED_OVER)
+        self._redirect = message.drain.address
+
+    # ---- leases
+
+    def _renew(self, sent_at: float) -> None:
+        self._trusted_until = max(self._trusted_until, sent_at + self._ttl_s * (1 - MARGIN_FRACTION))
+
+    def _lose(self, now: float) -> None:
+        """Give up what may be another's soon. Results stay: their tokens say whether they still count."""
+        self._give_back_waiting()
+        end = self._trusted_until + self._ttl_s * MARGIN_FRACTION
+        grace_s = min(self._ttl_s * LOST_GRACE_FRACTION, max(0.0, end - now))
+        self._stop_running(grace_s=grace_s, give_back=True)
+
+    def _drop(self, token: int) -> None:
+        """Forget a lease that no longer counts, stopping its work."""
+        if self._waiting.pop(token, None) is not None or self._results.pop(token, None) is not None:
+            self._settled += self._checkpoints.drop(token, "the lease is lost")
+        elif self._fresh.pop(token, None) is not None or self._reported.pop(token, None) is not None:
+            self._begin_stop(token, STOP_GRACE_S, give_back=False)
+        elif token in self._stopping:
+            self._stopping[token] = False
+
+    def _stop_running(self, *, grace_s: float, give_back: bool) -> None:
+        tokens = [*self._reported, *self._fresh]
+        self._reported.clear()
+        self._fresh.clear()
+        for token in tokens:
+            self._begin_stop(token, grace_s, give_back=give_back)
+
+    def _begin_stop(self, token: int, grace_s: float, *, give_back: bool) -> None:
+        self._stopping[token] = give_back
+        self._stop.append(Stop(token, grace_s))
+        self._settled += self._checkpoints.drop(token, "the lease is lost")
+
+    def _stopped(self, token: int) -> None:
+        give_back = self._stopping.pop(token, None)
+        if give_back is None:
+            raise LocalProtocolError(f"an attempt ended that does not run: {token}")
+        if give_back and self.state is not StreamState.OFFLINE:
+            self._releases.append(token)
+
+    def _give_back_waiting(self) -> None:
+        # Without a stream there is nothing to say: the next hello will not name them.
+        if self.state is not StreamState.OFFLINE:
+            self._releases.extend(self._waiting)
+        self._waiting.clear()
+
+    # ---- what is said
+
+    def _next_hello(self, now: float) -> WorkRequest | None:
+        if not self._hello_due:
+            return None
+        self._hello_due = False
+        self._beats = {0: now}  # hello counts as a heartbeat; the stream's own are numbered on from the last
+        hello = Hello()
+        hello.CopyFrom(self._hello)
+        held = (self._waiting, self._reported, self._fresh, self._results)
+        hello.held_tokens.extend(token for place in held for token in place)
+        hello.held_tokens.extend(token for token, ours in self._stopping.items() if ours)
+        return WorkRequest(hello=hello)
+
+    def _next_results(self) -> WorkRequest | None:
+        outbox, kept = self._outbox, self._results
+        chunk: list[Result] = []
+        size = 0
+        while outbox and len(chunk) < RESULTS_MAX and size < RESULT_BYTES_MAX:
+            result = outbox.popleft()
+            if result.token in kept:  # else it was dropped meanwhile
+                chunk.append(result)
+                size += result.ByteSize()
+        if not chunk:
+            return None
+        request = WorkRequest()
+        request.results.results.extend(chunk)
+        return request
+
+    def _next_aside(self) -> WorkRequest | None:
+        """Take what is neither urgent nor on the way of every task."""
+        if self._started:
+            request = WorkRequest()
+            request.started.attempts.extend(self._started)
+            self._started = []
+            return request
+        if self._releases:
+            tokens, self._releases = self._releases, []
+            return WorkRequest(release=Release(tokens=tokens))
+        if self._goodbye_due:
+            self._goodbye_due = False
+            return WorkRequest(goodbye=Goodbye())
+        self._close_if_empty()
+        return None
+
+    def _report_started(self, now: float, now_us: int) -> None:
+        while self._fresh:
+            token, at = next(iter(self._fresh.items()))
+            if now - at < STARTED_AFTER_S:
+                break
+            del self._fresh[token]
+            self._reported[token] = at
+            self._started.append(StartedAttempt(token=token, started_at_us=now_us - round((now - at) * 1e6)))
+
+    def _say_goodbye(self) -> None:
+        self._move(StreamEvent.LEFT)
+        self._goodbye_due = True
+
+    # ---- the rest
+
+    def _move(self, event: StreamEvent) -> None:
+        self.state = next_state(self.state, event)
+
+    def _forget_stream(self) -> None:
+        """Forget what only this stream needed; welcome makes due anew what must be said on the next."""
+        self._hello_due = self._goodbye_due = False
+        self._beat_due = None
+        self._beats.clear()
+        self._beat_at = math.inf
+        self._acks.clear()
+        self._started.clear()
+        self._outbox.clear()
+        # Hello names what is held, and these are not among it.
+        self._releases.clear()
+
+    def _close_if_empty(self) -> None:
+        """Close once asked to leave, with nothing held and nothing to say."""
+        if not self._leaving or self.state in {StreamState.CLOSED, StreamState.WORKING}:
+            return
+        if not (self.held or self._goodbye_due or self._releases):
+            self._move(StreamEvent.EMPTIED)
+
+    def _emit(self, now: float) -> Actions:
+        """Fill free slots and hand out what has gathered."""
+        if self._waiting and now < self._trusted_until:
+            free = self._concurrency - self.running
+            while free > 0 and self._waiting:
+                token, lease = self._waiting.popitem(last=False)
+                self._fresh[token] = now
+                self._start.append(lease)
+                free -= 1
+        if self._leaving and not self._results:
+            self._close_if_empty()
+        idle = self._redirect is None and not self._hang_up
+        if idle and not (self._start or self._stop or self._forgotten or self._stale or self._settled):
+            return NOTHING
+        actions = Actions(
+            stop=self._stop,
+            start=self._start,
+            forgotten=self._forgotten,
+            stale=self._stale,
+            checkpoints=self._settled,
+            redirect=self._redirect,
+            hang_up=self._hang_up,
+        )
+        self._stop, self._start, self._settled = [], [], []
+        self._forgotten = self._stale = ()
+        self._redirect, self._hang_up = None, ""
+        return actions
