@@ -1,21 +1,21 @@
 """Concurrency limits: how many tasks that name a key run at once.
 
 Theory of operation. A task passes all of its gates when it is leased, and leaves them when its attempt ends. One that cannot
-pass waits at the first gate that is full, outside of the ready queue, so that it costs nothing until a place becomes free. When
-one does, the gate lets its next waiter try again; if that one is held up elsewhere, the gate's next waiter gets the chance, so no
-free place is forgotten.
+pass waits at the first gate that is full, outside of the ready queue, so that it costs nothing until a place becomes free. Then
+the gate lets its first waiter try again: that task holds the *chance*, not the place. Whoever does not use a chance (it is held
+up at another gate, or cancelled, or changed) passes it on to the next, so that no free place is forgotten.
+
+A key whose tasks name different bounds serves its waiters in order all the same: the first one's bound decides when it goes on.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
-
-from foliot_scheduler.core.transitions import TaskState
 
 if TYPE_CHECKING:
     from foliot_scheduler.core.model import Task
-    from foliot_scheduler.core.types import Project
+    from foliot_scheduler.core.types import Project, TaskId
 
 
 class Gate:
@@ -25,16 +25,19 @@ class Gate:
 
     def __init__(self) -> None:
         self.inside = 0
-        self.waiters: deque[Task] = deque()
+        self.waiters: OrderedDict[TaskId, Task] = OrderedDict()
+        """In the order they came. Ordered, because a plain dict finds its first entry ever slower as entries go."""
 
 
 class Gates:
     """All keys of all projects."""
 
-    __slots__ = ("_gates",)
+    __slots__ = ("_gates", "_waiting")
 
     def __init__(self) -> None:
         self._gates: dict[tuple[Project, str], Gate] = {}
+        self._waiting: dict[TaskId, Gate] = {}
+        """The gate that each held-up task waits at."""
 
     def enter(self, task: Task, woken: list[Task]) -> bool:
         """Let a task through all of its gates, or leave it waiting at the first that is full; return whether it passed.
@@ -46,13 +49,13 @@ class Gates:
         for limit in limits:
             gate = self._gates.get((task.project, limit.key))
             if gate is not None and gate.inside >= limit.max_running:
-                gate.waiters.append(task)
+                gate.waiters[task.id] = task
+                self._waiting[task.id] = gate
                 for other in limits:
                     if other is not limit:
                         self._wake((task.project, other.key), woken)
                 return False
-        for limit in limits:
-            self._gates.setdefault((task.project, limit.key), Gate()).inside += 1
+        self.enter_again(task)
         return True
 
     def enter_again(self, task: Task) -> None:
@@ -68,18 +71,34 @@ class Gates:
             gate.inside -= 1
             assert gate.inside >= 0
             self._wake(key, woken)
-            if not gate.inside and not gate.waiters:
-                del self._gates[key]
+            self._drop_if_unused(key)
+
+    def pass_on(self, task: Task, woken: list[Task]) -> None:
+        """Have a ready task wait no more, and give the chance it may hold to those behind it, appended to `woken`."""
+        gate = self._waiting.pop(task.id, None)
+        if gate is not None:
+            del gate.waiters[task.id]
+        for limit in task.plan.limits:
+            key = (task.project, limit.key)
+            self._wake(key, woken)
+            self._drop_if_unused(key)
+
+    def waiting(self) -> int:
+        """How many tasks wait at a gate."""
+        return len(self._waiting)
 
     def _wake(self, key: tuple[Project, str], woken: list[Task]) -> None:
+        """Give the first waiter of a gate a chance, if there is a place for it."""
         gate = self._gates.get(key)
-        while gate is not None and gate.waiters:
-            task = gate.waiters[0]
-            # A waiter that was cancelled, changed or let go elsewhere left its entry behind.
-            if task.state is not TaskState.READY or task.lane is not None:
-                gate.waiters.popleft()
-                continue
-            bound = next((limit.max_running for limit in task.plan.limits if limit.key == key[1]), 0)
-            if gate.inside < bound or not bound:
-                woken.append(gate.waiters.popleft())
+        if gate is None or not gate.waiters:
             return
+        task = next(iter(gate.waiters.values()))
+        if gate.inside < next(limit.max_running for limit in task.plan.limits if limit.key == key[1]):
+            del gate.waiters[task.id]
+            del self._waiting[task.id]
+            woken.append(task)
+
+    def _drop_if_unused(self, key: tuple[Project, str]) -> None:
+        gate = self._gates.get(key)
+        if gate is not None and not gate.inside and not gate.waiters:
+            del self._gates[key]

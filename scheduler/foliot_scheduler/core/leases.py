@@ -25,7 +25,7 @@ from foliot_scheduler.core.model import Lease, LeaseBatch, Outcome, Task, Worker
 from foliot_scheduler.core.retry import backoff, is_retried
 from foliot_scheduler.core.runs import note_started
 from foliot_scheduler.core.timers import AttemptOverdue, BatchUnacknowledged
-from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
+from foliot_scheduler.core.transitions import TaskEvent, next_task_state
 from foliot_scheduler.core.types import Micros, Token
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
     """Lease ready tasks to a worker, as one batch; those whose concurrency limits are full stay behind."""
     woken: list[Task] = []
     entered = [task for task in waiting if not task.plan.limits or state.gates.enter(task, woken)]
-    push_woken(state, woken)
+    tasks.push_woken(state, woken)
     if not entered:
         return []
     first = state.next_tokens(len(entered))
@@ -93,13 +93,6 @@ def dispatch(state: State) -> None:
             return
 
 
-def push_woken(state: State, woken: Iterable[Task]) -> None:
-    """Let tasks that waited for a concurrency limit try again, before those that came later."""
-    for task in woken:
-        if task.lane is None and task.state is TaskState.READY:
-            state.ready.push(task, front=True)
-
-
 def close(state: State, lease: Lease) -> None:
     """Take a lease out of the books; the caller says what becomes of its task."""
     del state.leases[lease.token]
@@ -109,7 +102,7 @@ def close(state: State, lease: Lease) -> None:
     if task.plan.limits:
         woken: list[Task] = []
         state.gates.leave(task, woken)
-        push_woken(state, woken)
+        tasks.push_woken(state, woken)
     batch = lease.batch
     batch.open -= 1
     if not batch.open:

@@ -88,7 +88,8 @@ def update(state: State, command: commands.UpdateTask) -> Task:
         assert change.plan is not None
         task.plan = change.plan
         return task.snapshot()
-    state.ready.remove(task)
+    if task.state is TaskState.READY:
+        tasks.leave_ready(state, task)
     old_start = task.plan.start_at
     if change.plan is not None:
         task.plan = change.plan
@@ -147,14 +148,17 @@ def delete(state: State, command: commands.DeleteTask) -> None:
     if waiting:
         raise Refusal("has_dependents", "other tasks wait for it", {"ids": ",".join(child.id.hex() for child in waiting)})
     if task.is_live:
-        state.ready.remove(task)
+        if task.state is TaskState.READY:
+            tasks.leave_ready(state, task)
         _detach(state, task)
         del state.tasks[task.id]
-        task.due = None
-        if state.effects.writes.tasks.pop(task.id, None) is not None and task.stored is Stored.NOWHERE:
-            return  # never written: nothing to remove
-        task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever timer still knows it leaves it alone
-    state.effects.writes.tasks_deleted.append(task.id)
+        task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever still knows it leaves it alone
+    writes = state.effects.writes
+    writes.tasks.pop(task.id, None)
+    writes.plans_changed.discard(task.id)
+    writes.checkpoints.pop(task.id, None)
+    if task.stored is not Stored.NOWHERE:
+        writes.tasks_deleted.append(task.id)
 
 
 def cancel(state: State, command: commands.CancelTask) -> Task:

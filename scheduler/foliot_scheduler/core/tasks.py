@@ -77,6 +77,21 @@ def make_ready(state: State, task: Task) -> None:
         state.ready.push(task)
 
 
+def leave_ready(state: State, task: Task) -> None:
+    """Take a ready task from where it waits: the ready queue, or a full concurrency limit."""
+    state.ready.remove(task)
+    if task.plan.limits:
+        woken: list[Task] = []
+        state.gates.pass_on(task, woken)
+        push_woken(state, woken)
+
+
+def push_woken(state: State, woken: Iterable[Task]) -> None:
+    """Let tasks that waited for a concurrency limit try again, before those that came later."""
+    for task in woken:
+        state.ready.push(task, front=True)
+
+
 def postpone(state: State, task: Task, due: Micros) -> None:
     """Have a task wait for a time."""
     task.state = next_task_state(task.state, TaskEvent.POSTPONED)
@@ -95,7 +110,8 @@ def due(state: State, task: Task) -> None:
 def end(state: State, task: Task, event: TaskEvent) -> None:
     """End a task; it must not be leased any more. What follows for others is left to `settle`."""
     assert task.lease is None
-    state.ready.remove(task)
+    if task.state is TaskState.READY:
+        leave_ready(state, task)
     task.state = next_task_state(task.state, event)
     task.ended = state.now
     task.due = None
