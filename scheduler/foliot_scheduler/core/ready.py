@@ -3,10 +3,12 @@
 Theory of operation. Tasks of one project and one placement wait in one *lane*; a lane keeps a queue for each priority, first
 come first served within one. Projects share by weighted fair queuing: each project has a virtual time that advances by what
 it was given, and the eligible project with the least virtual time is served next, so that one project's backlog cannot starve
-another; a project that comes back from idleness starts at the others' time and gets no credit for its absence.
+another. A project that comes back from idleness starts at the furthest time anybody reached: no credit for its absence, and
+none against those who were served while it was away. One whose tasks no worker took for long is owed a little, not all of it.
 
-Cancelling or parking a task does not search the queues: its `lane` is cleared, and the entry it leaves behind is thrown away
-when it comes to the front. An entry counts only while the task's `lane` is the lane it stands in.
+Cancelling or changing a task does not search the queues: its `lane` is cleared, and the entry it leaves behind is thrown away
+when it comes to the front, or when such entries are the most. An entry counts only while the task's `lane` is the lane it
+stands in.
 """
 
 from __future__ import annotations
@@ -22,19 +24,31 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.types import Project
 
 QUANTUM = 32
-"""Tasks given to one project before another gets its turn: small against a worker's capacity, large against the cost of a turn."""
+"""Tasks given to one project before another gets its turn: small against a worker's capacity, large against a turn's cost."""
+
+CREDIT_MAX = 10 * QUANTUM
+"""How many tasks a project may be behind the furthest one and still catch up: some turns, not the backlog of a day without a
+worker for it."""
+
+LANES_KEPT = 64
+"""Lanes of one project that may stand empty until the project has nothing that waits; making one again is cheap."""
+
+LEFT_BEHIND_MAX = 1_000
+"""Entries that no longer count which a lane may keep, if they are the fewer: clearing them away costs a walk over all."""
 
 
 class Lane:
     """Waiting tasks of one project and one placement."""
 
-    __slots__ = ("_queues", "count", "placement", "queue")
+    __slots__ = ("_left_behind", "_queues", "count", "placement", "queue")
 
     def __init__(self, placement: Placement, queue: ProjectQueue) -> None:
         self.placement = placement
         self.queue = queue
         self.count = 0
         self._queues: list[deque[Task] | None] = [None] * (PRIORITY_HIGHEST + 1)
+        self._left_behind = 0
+        """At least as many entries as stand here and do not count."""
 
     def push(self, task: Task, *, front: bool) -> None:
         """Add a task at the end, or at the front, of its priority."""
@@ -48,6 +62,26 @@ class Lane:
             tasks.append(task)
         task.lane = self
         self.count += 1
+
+    def discard(self, task: Task) -> None:
+        """Have a task of this lane wait no more."""
+        assert task.lane is self
+        task.lane = None
+        self.count -= 1
+        self._left_behind += 1
+        if not self.count:
+            self._clear()
+        elif self._left_behind > max(LEFT_BEHIND_MAX, self.count):
+            for priority, tasks in enumerate(self._queues):
+                if tasks is not None:
+                    # Once each: a task that left and came back stands here twice.
+                    kept = dict.fromkeys(task for task in tasks if task.lane is self and task.plan.priority == priority)
+                    self._queues[priority] = deque(kept)
+            self._left_behind = 0
+
+    def waiting(self) -> set[Task]:
+        """The tasks that wait here; costs a walk over them."""
+        return {task for tasks in self._queues for task in tasks or () if task.lane is self}
 
     def head(self) -> Task | None:
         """The task to be taken next; None when the lane is empty."""
@@ -79,8 +113,13 @@ class Lane:
         assert not left, "a lane's count is more than the tasks it holds"
         self.count -= wanted
         if not self.count:
-            self._queues = [None] * (PRIORITY_HIGHEST + 1)  # what is left are entries that no longer count
+            self._clear()
         return wanted
+
+    def _clear(self) -> None:
+        """Throw away what is left once nothing waits: entries that do not count."""
+        self._queues = [None] * (PRIORITY_HIGHEST + 1)
+        self._left_behind = 0
 
 
 class ProjectQueue:
@@ -125,13 +164,15 @@ def _urgency(lane: Lane) -> tuple[int, bytes]:
 class ReadyQueue:
     """All waiting tasks."""
 
-    __slots__ = ("_active", "_projects", "count")
+    __slots__ = ("_active", "_projects", "_virtual_time", "count")
 
     def __init__(self) -> None:
         self.count = 0
         self._projects: dict[Project, ProjectQueue] = {}
         self._active: dict[Project, ProjectQueue] = {}
         """Projects with at least one waiting task."""
+        self._virtual_time = 0.0
+        """The furthest that any project ever reached."""
 
     def push(self, task: Task, *, front: bool = False) -> None:
         """Add a ready task at the end of its priority, or at its front if it had waited already."""
@@ -139,8 +180,7 @@ class ReadyQueue:
         if queue is None:
             queue = self._projects[task.project] = ProjectQueue(task.project, weight=1.0)
         if not queue.count:
-            if self._active:
-                queue.virtual_time = max(queue.virtual_time, min(q.virtual_time for q in self._active.values()))
+            queue.virtual_time = self._virtual_time
             self._active[task.project] = queue
         lane = queue.lanes.get(task.plan.placement)
         if lane is None:
@@ -154,8 +194,7 @@ class ReadyQueue:
         lane = task.lane
         if lane is None:
             return
-        task.lane = None
-        lane.count -= 1
+        lane.discard(task)
         lane.queue.count -= 1
         self.count -= 1
         self._retire(lane.queue)
@@ -172,10 +211,14 @@ class ReadyQueue:
         while queues and len(taken) < limit:
             queue = min(queues, key=_virtual_time)
             left = limit - len(taken)
+            queue.virtual_time = max(queue.virtual_time, self._virtual_time - CREDIT_MAX)
             count = queue.take(accepts, left if len(queues) == 1 else min(left, QUANTUM), taken)
             if not count:
                 queues.remove(queue)
             self.count -= count
+            self._virtual_time = max(self._virtual_time, queue.virtual_time)
+            if len(queue.lanes) > LANES_KEPT:
+                queue.lanes = {placement: lane for placement, lane in queue.lanes.items() if lane.count}
             self._retire(queue)
         return taken
 
@@ -184,10 +227,8 @@ class ReadyQueue:
         counts: dict[int, int] = {}
         for queue in self._active.values():
             for lane in queue.lanes.values():
-                for tasks in lane._queues:  # noqa: SLF001 - one theory, one file
-                    for task in tasks or ():
-                        if task.lane is lane:
-                            counts[task.plan.priority] = counts.get(task.plan.priority, 0) + 1
+                for task in lane.waiting():
+                    counts[task.plan.priority] = counts.get(task.plan.priority, 0) + 1
         return counts
 
     def _retire(self, queue: ProjectQueue) -> None:
