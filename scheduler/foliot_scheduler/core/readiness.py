@@ -28,9 +28,9 @@ def readiness(task: Task) -> Readiness:
         case TriggerRule.ALL_DONE:
             return Readiness.WAIT if waiting else Readiness.START
         case TriggerRule.ONE_SUCCESS:
-            return _one(seen=task.parents_succeeded > 0, waiting=waiting)
+            return _one(task, seen=task.parents_succeeded > 0)
         case TriggerRule.ONE_FAILED:
-            return _one(seen=task.parents_failed > 0, waiting=waiting)
+            return _one(task, seen=task.parents_failed > 0)
         case TriggerRule.NONE_FAILED:
             if task.parents_failed:
                 return Readiness.NEVER
@@ -41,10 +41,13 @@ def readiness(task: Task) -> Readiness:
             assert_never(rule)
 
 
-def _one(*, seen: bool, waiting: bool) -> Readiness:
+def _one(task: Task, *, seen: bool) -> Readiness:
     if seen:
         return Readiness.START
-    return Readiness.WAIT if waiting else Readiness.NEVER
+    if task.parents_open:
+        return Readiness.WAIT
+    # Without any dependency there is nothing to wait for, whatever the rule.
+    return Readiness.NEVER if task.parents_succeeded or task.parents_failed or task.parents_skipped else Readiness.START
 
 
 def count_parent(task: Task, state: TaskState) -> None:
