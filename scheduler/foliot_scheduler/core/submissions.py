@@ -98,28 +98,25 @@ def update(state: State, command: commands.UpdateTask) -> Task:
     if change.depends_on is not None:
         _detach(state, task)
         task.depends_on = change.depends_on
-    _wait_again(state, task, command.ended, moved=task.plan.start_at != old_start, replaced=change.depends_on is not None)
+    culprit = tasks.attach(state, task, command.ended) if change.depends_on is not None else None
+    if task.state is not TaskState.BLOCKED:
+        if task.state is TaskState.SCHEDULED and task.plan.start_at == old_start and not _asks_to_wait(change):
+            return task.snapshot()  # it goes on waiting for the time it waited for, a backoff's for one
+        task.state = next_task_state(task.state, TaskEvent.HELD)
+        task.due = None
+    tasks.decide(state, task, culprit)
     return task.snapshot()
 
 
-def _wait_again(state: State, task: Task, ended: dict[TaskId, TaskState], *, moved: bool, replaced: bool) -> None:
-    """Put a changed task back to where it has to wait."""
-    if task.state is TaskState.BLOCKED:
-        if replaced:
-            tasks.decide(state, task, tasks.attach(state, task, ended))
-        return
-    if not moved and not replaced and task.state is TaskState.SCHEDULED:
-        return  # it goes on waiting for the time it waited for, a backoff's for one
-    task.state = next_task_state(task.state, TaskEvent.HELD)
-    task.due = None
-    culprit = tasks.attach(state, task, ended) if replaced else None
-    tasks.decide(state, task, culprit)
+def _asks_to_wait(change: commands.TaskChange) -> bool:
+    return change.depends_on is not None or change.trigger_rule is not None
 
 
 def _detach(state: State, task: Task) -> None:
+    """Have the tasks it waits for forget it; one that was retried since does not know it."""
     for dependency in task.depends_on:
         parent = state.tasks.get(dependency)
-        if parent is not None and parent.children:
+        if parent is not None and parent.children and task in parent.children:
             parent.children.remove(task)
 
 

@@ -48,7 +48,8 @@ def decide(state: State, task: Task, culprit: TaskId | None) -> None:
         release(state, task)
     elif verdict is Readiness.NEVER:
         state.write_task(task)
-        if task.run is not None:
+        task.outcome = None  # no attempt of it ended it
+        if task.run is not None or not task.parents_failed:
             end(state, task, TaskEvent.SKIPPED)
         else:
             # Documented by the tasks API: dependents of a task that did not succeed end failed, with an error that names it.
@@ -128,9 +129,10 @@ def settle(state: State) -> None:
         task = settling.popleft()
         culprit = None if task.state is TaskState.SUCCEEDED else task.id
         for child in _children(task):
+            # Counted for those that started early too: a change of the trigger rule may have them wait again.
+            child.parents_open -= 1
+            count_parent(child, task.state)
             if child.state is TaskState.BLOCKED:
-                child.parents_open -= 1
-                count_parent(child, task.state)
                 decide(state, child, culprit)
         task.children = None
         if task.run is not None:
