@@ -169,8 +169,11 @@ def cancel(state: State, command: commands.CancelTask) -> Task:
 
 def cancel_live(state: State, task: Task) -> None:
     """Cancel a task that has not ended, and take it from its worker."""
+    task.outcome = None
     if task.lease is not None:
         task.outcome = Outcome.CANCELLED
+        task.exit_code = None
+        task.error = ""
         leases.withdraw(state, task.lease)
     tasks.end(state, task, TaskEvent.CANCELLED)
 
@@ -205,6 +208,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
     task.ended = task.started = task.worker_id = task.exit_code = task.outcome = None
     task.error = ""
     task.failed_attempts = task.lost_attempts = 0
+    task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
     state.tasks[task.id] = task
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
     tasks.release(state, task)
