@@ -41,13 +41,18 @@ def create(state: State, command: commands.CreateJob) -> Job | Repeated:
 
 def _find(state: State, project: Project, job_id: JobId, record: Job | None) -> Job:
     """Return the job, taking the row that came with the command into memory if it is not there."""
-    job = state.jobs.get(job_id)
-    if job is None and record is not None:
-        job = record
+    job = state.jobs.get(job_id, record)
     if job is None or job.project != project or job.state is JobState.DELETED:
         raise Refusal("not_found", "no such job")
-    state.jobs[job_id] = job
+    adopt(state, job)
     return job
+
+
+def adopt(state: State, job: Job) -> None:
+    """Take a job's row into memory, unless the job is there already: from then on what is here is the truth."""
+    if job.id not in state.jobs:
+        state.jobs[job.id] = job
+        _arm(state, job)
 
 
 def update(state: State, command: commands.UpdateJob) -> Job:
@@ -148,9 +153,7 @@ def run_ended(state: State, run: Run) -> None:
 def jobs_due(state: State, command: commands.JobsDue) -> None:
     """Take jobs into memory whose next due time is near."""
     for job in command.jobs:
-        if job.id not in state.jobs:
-            state.jobs[job.id] = job
-            _arm(state, job)
+        adopt(state, job)
     state.jobs_horizon = max(state.jobs_horizon, command.horizon)
 
 
