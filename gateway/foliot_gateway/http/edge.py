@@ -106,6 +106,11 @@ class Edge:
         try:
             inner["path"] = self._site.route_path(scope["raw_path"])
             self._check(inner, headers)
+            if scope["method"] == "OPTIONS" and (allow := self._site.allow(inner["path"])):
+                # The router would answer for one operation of the path, not for all of them.
+                await response({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow.encode("ascii"))]})
+                await response({"type": "http.response.body", "body": b"", "more_body": False})
+                return inner
         except FaultError as error:
             api = self._site.api_at(str(inner["path"]))
             await write_fault(error.fault, api, response, instance=_raw_path(scope))

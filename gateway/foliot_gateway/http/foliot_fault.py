@@ -72,11 +72,12 @@ def translate(error: FoliotError, *, rule_status: int, rename: Callable[[str], s
 def _facts(error: FoliotError) -> dict[str, object]:
     """Return what the contract's documentation of the reasons says that the metadata holds."""
     metadata = error.metadata
+    cut = "truncated" in metadata
     facts: dict[str, object] = {}
     if "path" in metadata:
-        facts["path"] = split_keys(metadata["path"], arrow=True)
+        facts["path"] = split_keys(metadata["path"], " -> ", cut=cut)
     if "ids" in metadata:
-        facts["tasks"] = split_keys(metadata["ids"], arrow=False)
+        facts["tasks"] = split_keys(metadata["ids"], ",", cut=cut)
     if metadata.get("version", "").isdigit():
         facts["version"] = int(metadata["version"])
     for name in ("state", "error_id"):
@@ -85,10 +86,7 @@ def _facts(error: FoliotError) -> dict[str, object]:
     return facts
 
 
-def split_keys(text: str, *, arrow: bool) -> list[str]:
-    """Return the task keys that a metadata entry lists, with arrows between those of a cycle's path."""
-    # Keys hold no white space, so white space always ends one.
-    words = text.split()
-    if arrow:
-        return [word for word in words if word != "->"]
-    return [word.removesuffix(",") for word in words]
+def split_keys(text: str, separator: str, *, cut: bool) -> list[str]:
+    """Return the task keys that a metadata entry lists; `cut` says that it may end inside of one, which is left out."""
+    keys = [key for key in text.split(separator) if key]
+    return keys[:-1] if cut and len(keys) > 1 else keys

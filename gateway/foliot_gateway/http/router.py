@@ -114,7 +114,7 @@ def _error_handler(site: Site, clock: Clock) -> Callable[[Request[Any, Any, Any]
         # The router leaves no handler behind when it finds none, whatever its types say.
         handler = cast("HTTPRouteHandler | None", request.scope.get("route_handler"))
         api: Api = (handler and handler.opt.get("api")) or site.api_at(request.scope["path"])
-        fault = _fault(error, api, clock)
+        fault = _fault(error, api, site.allow(request.scope["path"]), clock)
         body = fault_body(
             fault,
             api,
@@ -126,28 +126,26 @@ def _error_handler(site: Site, clock: Clock) -> Callable[[Request[Any, Any, Any]
     return answer
 
 
-def _fault(error: Exception, api: Api, clock: Clock) -> Fault:
+def _fault(error: Exception, api: Api, allow: str, clock: Clock) -> Fault:
     """Return what an exception means to the caller."""
     if isinstance(error, FaultError):
         return error.fault
     if isinstance(error, FoliotError):
         return api.translate(error)
     if isinstance(error, HTTPException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return _router_fault(error)
+        return _router_fault(error, allow)
     error_id = format_uuid(clock.uuid7())
     _LOG.error("gateway.request_crashed", error_id=error_id, exc_info=error)
     detail = f"Something went wrong inside the gateway; the log says more at {error_id}."
     return Fault(status=500, code="internal", detail=detail, facts={"error_id": error_id})
 
 
-def _router_fault(error: HTTPException) -> Fault:
+def _router_fault(error: HTTPException, allow: str) -> Fault:
     status = HTTPStatus(error.status_code)
     match status:
         case HTTPStatus.NOT_FOUND:
             return Fault(status=status, code="not_found", detail="Nothing is at this path.")
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            methods = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
-            allow = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
             detail = f"This path has {allow}, not this method."
             return Fault(status=status, code="method_not_allowed", detail=detail, allow=allow)
         case _:

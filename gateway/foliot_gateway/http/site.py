@@ -6,6 +6,7 @@ identifier that holds a slash stays one segment whatever the router splits by.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -40,6 +41,7 @@ class Site:
     """At least one: the first gives its error shape to paths that none claims."""
     assets: tuple[Asset, ...] = ()
     _claims: Mapping[str, Mount] = field(init=False)
+    _methods: Mapping[re.Pattern[str], frozenset[str]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Collect the claims, longest first."""
@@ -47,6 +49,14 @@ class Site:
         found = {mount.prefix + claim: mount for mount in self.mounts for claim in mount.api.claims}
         ordered = dict(sorted(found.items(), key=lambda item: len(item[0]), reverse=True))
         object.__setattr__(self, "_claims", ordered)
+        methods: dict[str, set[str]] = {re.escape(asset.path): {"GET"} for asset in self.assets}
+        for mount in self.mounts:
+            for operation in mount.api.operations:
+                template = route_template(mount, operation.path)
+                pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", template))
+                methods.setdefault(pattern, set()).add(operation.method)
+        compiled = {re.compile(pattern + "/?"): frozenset(found) for pattern, found in methods.items()}
+        object.__setattr__(self, "_methods", compiled)
 
     def api_at(self, path: str) -> Api:
         """Return the API that answers for a path, even one that nothing is at."""
@@ -54,6 +64,13 @@ class Site:
             if path == claim or path.startswith(claim.rstrip("/") + "/"):
                 return mount.api
         return self.mounts[0].api
+
+    def allow(self, path: str) -> str:
+        """Return the value of the Allow header of an escaped path; empty where nothing is."""
+        found = {method for pattern, methods in self._methods.items() if pattern.fullmatch(path) for method in methods}
+        if not found:
+            return ""
+        return ", ".join(sorted(found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())))
 
     def route_path(self, raw_path: bytes) -> str:
         """Return the path to route by, escaped; a `:verb` its API declares becomes a segment of its own.

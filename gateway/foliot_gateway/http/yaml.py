@@ -12,6 +12,8 @@ from typing import Any
 
 # Plain scalars that no YAML reader, of 1.1 or 1.2, takes for anything but a string.
 _PLAIN = re.compile(r"[A-Za-z_/$][A-Za-z0-9_/$.{}()-]*(?: [A-Za-z0-9_/$.(){}-]+)*")
+# What JSON lets stand and YAML (1.2.2, 5.1) wants escaped, line separators included.
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _RESERVED = re.compile(r"(?i:y|n|yes|no|on|off|true|false|null|~)")
 
 
@@ -42,4 +44,5 @@ def _item(value: Any) -> list[str]:
 def _scalar(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value) and not _RESERVED.fullmatch(value):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 from msgspec import UNSET
 
@@ -19,6 +23,7 @@ CHANGE_ATTEMPTS_MAX = 5
 """How often a change that must be read and written back is tried while others change the same job."""
 
 _STATES = {"ACTIVE": job_pb2.JOB_STATE_ACTIVE, "PAUSED": job_pb2.JOB_STATE_PAUSED}
+_TASK_OF_JOB = re.compile(r"^spec\.tasks\[\d+\]\.")
 _NEEDS_STORED = ("schedule", "timezone", "tasks", "status")
 
 
@@ -127,7 +132,8 @@ async def add_task(call: Call[NoQuery, shapes.NewTask]) -> Reply:
     task = to_contract.hidden_parts(call.body.id, None)
     to_contract.apply_task(task, call.body, at="")
     request = job_pb2.AddJobTaskRequest(job_id=job_uuid(call.path["id"]), task=task)
-    await call.backend.ask(call.backend.jobs.AddJobTask, request)
+    with _naming_the_task():
+        await call.backend.ask(call.backend.jobs.AddJobTask, request)
     return Reply(status=201, body=shapes.Created(id=call.body.id, message="Task added."))
 
 
@@ -147,7 +153,8 @@ async def update_task(call: Call[NoQuery, shapes.TaskChange]) -> Reply:
     if before is None:
         raise refuse(404, "not_found", "The job has no task with this id.")
     request = job_pb2.UpdateJobTaskRequest(job_id=uuid, task=to_contract.changed_task(change, before))
-    await call.backend.ask(call.backend.jobs.UpdateJobTask, request)
+    with _naming_the_task():
+        await call.backend.ask(call.backend.jobs.UpdateJobTask, request)
     return Reply(status=200, body=shapes.Done(message="Task updated."))
 
 
@@ -195,6 +202,16 @@ async def resume_job(call: Call[NoQuery, NoBody]) -> Reply:
     answer = await call.backend.ask(call.backend.jobs.ResumeJob, job_pb2.ResumeJobRequest(job_id=job_uuid(call.path["id"])))
     changed = shapes.StatusChanged(id=call.path["id"], status=from_contract.job_status(answer.job), message="Job resumed.")
     return Reply(status=200, body=changed)
+
+
+@contextlib.contextmanager
+def _naming_the_task() -> Iterator[None]:
+    """Name the fields of the one task that was sent by their place in the body, not by the one the scheduler sees in the job."""
+    try:
+        yield
+    except FoliotError as error:
+        error.fields = [replace(found, field=_TASK_OF_JOB.sub("", found.field)) for found in error.fields]
+        raise
 
 
 async def _stored(backend: Backend, uuid: str) -> job_pb2.Job:
