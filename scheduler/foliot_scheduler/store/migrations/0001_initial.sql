@@ -11,6 +11,12 @@
 -- * Each index costs about 2 µs a row on the hot path: every one below names the reads it is for.
 -- * Columns of fixed width come first, widest first, so that no byte is lost to alignment.
 
+-- Turns microseconds since the Unix epoch, in which commits write instants, into a timestamp. One expression, so that it is
+-- merged into the statement that calls it; STABLE, as its addition is declared, or it would not be.
+CREATE FUNCTION instant(micros bigint) RETURNS timestamptz
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN timestamptz '1970-01-01 00:00:00+00' + micros * interval '1 microsecond';
+
 -- Who leads. The row is what fences: every commit of a leader locks it FOR SHARE and finds its own epoch there, or writes nothing.
 CREATE TABLE leadership (
     epoch bigint NOT NULL,
@@ -215,7 +221,7 @@ CREATE TABLE job (
     cron text,
     timezone text,
     tags text[],
-    -- Due times held back, µs since the epoch, oldest first; null inside for a manual trigger.
+    -- Due times held back, µs since the epoch, oldest first.
     waiting_runs bigint[]
 ) WITH (fillfactor = 80);
 -- Lists of a project.

@@ -1,0 +1,290 @@
+-- head: begins every commit with the fence
+-- Every writing part below reads from `fence`, so when the epoch is not the leader's any more the row is not found and nothing
+-- is written. FOR SHARE makes a new leader, who updates the row, wait for this commit; and makes this commit wait for a new
+-- leader's update under way, after which READ COMMITTED looks at the row's new version and finds another epoch. Several
+-- commits may hold it at once. A part with FOR SHARE is never merged into others by the planner: it is evaluated once.
+WITH fence AS (
+    SELECT leadership.epoch FROM leadership WHERE leadership.shard = $shard AND leadership.epoch = $epoch FOR SHARE
+)
+
+-- tail: ends every commit: whether the fence held, and that every row that was to be there was
+-- A row that is missing means that the leader's memory and the database differ, which nothing may be built upon: the division
+-- by zero makes the whole statement fail.
+SELECT fence.epoch, 1 / ($counted = $expected)::integer AS whole FROM fence
+
+-- insert_task: tasks that are new, or that were retried after their end
+INSERT INTO task (
+    id, run_id, job_id, created_at, updated_at, due_at, started_at, token, position, attempt, failed_attempts, lost_attempts,
+    exit_code, priority, shard, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent,
+    tags, depends_on, spec
+)
+SELECT
+    new.id, new.run_id, new.job_id, instant(new.created), instant(new.updated), instant(new.due), instant(new.started),
+    new.token, new.position, new.attempt, new.failed_attempts, new.lost_attempts, new.exit_code, new.priority, $shard,
+    new.project, new.state, new.kind, new.trigger_rule, new.outcome, new.queue, new.name, new.key, new.worker_id, new.error,
+    new.traceparent, new.tags::text[], new.depends_on, new.spec
+FROM fence, unnest(
+    $id::uuid[], $run_id::uuid[], $job_id::uuid[], $created::bigint[], $updated::bigint[], $due::bigint[], $started::bigint[],
+    $token::bigint[], $position::integer[], $attempt::integer[], $failed_attempts::integer[], $lost_attempts::integer[],
+    $exit_code::integer[], $priority::integer[], $project::text[], $state::text[], $kind::text[], $trigger_rule::text[],
+    $outcome::text[], $queue::text[], $name::text[], $key::text[], $worker_id::text[], $error::text[], $traceparent::text[],
+    $tags::text[], $depends_on::bytea[], $spec::bytea[]
+) AS new (
+    id, run_id, job_id, created, updated, due, started, token, position, attempt, failed_attempts, lost_attempts, exit_code,
+    priority, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent, tags, depends_on,
+    spec
+)
+
+-- insert_ended_task: tasks that were born and ended between two commits, or whose plan changed as they ended
+INSERT INTO task_history (
+    id, run_id, job_id, created_at, updated_at, started_at, ended_at, position, attempt, failed_attempts, lost_attempts,
+    exit_code, priority, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent, tags,
+    depends_on, spec, output, error_output
+)
+SELECT
+    new.id, new.run_id, new.job_id, instant(new.created), instant(new.updated), instant(new.started), instant(new.ended),
+    new.position, new.attempt, new.failed_attempts, new.lost_attempts, new.exit_code, new.priority, new.project, new.state,
+    new.kind, new.trigger_rule, new.outcome, new.queue, new.name, new.key, new.worker_id, new.error, new.traceparent,
+    new.tags::text[], new.depends_on, new.spec, new.output, new.error_output
+FROM fence, unnest(
+    $id::uuid[], $run_id::uuid[], $job_id::uuid[], $created::bigint[], $updated::bigint[], $started::bigint[],
+    $ended::bigint[], $position::integer[], $attempt::integer[], $failed_attempts::integer[], $lost_attempts::integer[],
+    $exit_code::integer[], $priority::integer[], $project::text[], $state::text[], $kind::text[], $trigger_rule::text[],
+    $outcome::text[], $queue::text[], $name::text[], $key::text[], $worker_id::text[], $error::text[], $traceparent::text[],
+    $tags::text[], $depends_on::bytea[], $spec::bytea[], $output::bytea[], $error_output::bytea[]
+) AS new (
+    id, run_id, job_id, created, updated, started, ended, position, attempt, failed_attempts, lost_attempts, exit_code,
+    priority, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent, tags, depends_on,
+    spec, output, error_output
+)
+
+-- update_task: live tasks whose state moved on
+UPDATE task
+SET
+    updated_at = instant(new.updated), due_at = instant(new.due), started_at = instant(new.started), token = new.token,
+    attempt = new.attempt, failed_attempts = new.failed_attempts, lost_attempts = new.lost_attempts, exit_code = new.exit_code,
+    state = new.state, outcome = new.outcome, worker_id = new.worker_id, error = new.error
+FROM fence, unnest(
+    $id::uuid[], $updated::bigint[], $due::bigint[], $started::bigint[], $token::bigint[], $attempt::integer[],
+    $failed_attempts::integer[], $lost_attempts::integer[], $exit_code::integer[], $state::text[], $outcome::text[],
+    $worker_id::text[], $error::text[]
+) AS new (
+    id, updated, due, started, token, attempt, failed_attempts, lost_attempts, exit_code, state, outcome, worker_id, error
+)
+WHERE task.id = new.id
+
+-- replan_task: live tasks whose plan or dependencies changed, with or without their state
+UPDATE task
+SET
+    updated_at = instant(new.updated), due_at = instant(new.due), started_at = instant(new.started), token = new.token,
+    attempt = new.attempt, failed_attempts = new.failed_attempts, lost_attempts = new.lost_attempts, exit_code = new.exit_code,
+    state = new.state, outcome = new.outcome, worker_id = new.worker_id, error = new.error,
+    priority = new.priority, kind = new.kind, trigger_rule = new.trigger_rule, queue = new.queue, name = new.name,
+    tags = new.tags::text[], depends_on = new.depends_on, spec = new.spec
+FROM fence, unnest(
+    $id::uuid[], $updated::bigint[], $due::bigint[], $started::bigint[], $token::bigint[], $attempt::integer[],
+    $failed_attempts::integer[], $lost_attempts::integer[], $exit_code::integer[], $state::text[], $outcome::text[],
+    $worker_id::text[], $error::text[], $priority::integer[], $kind::text[], $trigger_rule::text[], $queue::text[],
+    $name::text[], $tags::text[], $depends_on::bytea[], $spec::bytea[]
+) AS new (
+    id, updated, due, started, token, attempt, failed_attempts, lost_attempts, exit_code, state, outcome, worker_id, error,
+    priority, kind, trigger_rule, queue, name, tags, depends_on, spec
+)
+WHERE task.id = new.id
+
+-- end_task_gone: live tasks that ended leave the live table; what did not change is not sent again
+DELETE FROM task
+USING fence, unnest(
+    $id::uuid[], $updated::bigint[], $started::bigint[], $ended::bigint[], $attempt::integer[], $failed_attempts::integer[],
+    $lost_attempts::integer[], $exit_code::integer[], $state::text[], $outcome::text[], $worker_id::text[], $error::text[],
+    $output::bytea[], $error_output::bytea[]
+) AS new (
+    id, updated, started, ended, attempt, failed_attempts, lost_attempts, exit_code, state, outcome, worker_id, error, output,
+    error_output
+)
+WHERE task.id = new.id
+RETURNING
+    task.id, task.run_id, task.job_id, task.created_at, instant(new.updated) AS updated_at, instant(new.started) AS started_at,
+    instant(new.ended) AS ended_at, task.position, new.attempt, new.failed_attempts, new.lost_attempts, new.exit_code,
+    task.priority, task.project, new.state, task.kind, task.trigger_rule, new.outcome, task.queue, task.name, task.key,
+    new.worker_id, new.error, task.traceparent, task.tags, task.depends_on, task.spec, new.output, new.error_output
+
+-- end_task: and enter the history
+INSERT INTO task_history (
+    id, run_id, job_id, created_at, updated_at, started_at, ended_at, position, attempt, failed_attempts, lost_attempts,
+    exit_code, priority, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent, tags,
+    depends_on, spec, output, error_output
+)
+SELECT
+    id, run_id, job_id, created_at, updated_at, started_at, ended_at, position, attempt, failed_attempts, lost_attempts,
+    exit_code, priority, project, state, kind, trigger_rule, outcome, queue, name, key, worker_id, error, traceparent, tags,
+    depends_on, spec, output, error_output
+FROM end_task_gone
+
+-- relabel_task: ended tasks whose labels changed
+UPDATE task_history
+SET updated_at = instant(new.updated), name = new.name, tags = new.tags::text[], spec = new.spec
+FROM fence, unnest($id::uuid[], $updated::bigint[], $name::text[], $tags::text[], $spec::bytea[])
+    AS new (id, updated, name, tags, spec)
+WHERE task_history.id = new.id
+
+-- delete_task: live tasks that were removed, or that are written to the history anew
+DELETE FROM task USING fence WHERE task.id = ANY ($id::uuid[])
+
+-- delete_ended_task: ended tasks that were removed, or that live again
+DELETE FROM task_history USING fence WHERE task_history.id = ANY ($id::uuid[])
+
+-- insert_run: runs that are new, or that were reopened
+INSERT INTO run (id, job_id, job_version, due_at, created_at, started_at, shard, cancelled, project, state, trigger)
+SELECT
+    new.id, new.job_id, new.job_version, instant(new.due), instant(new.created), instant(new.started), $shard, new.cancelled,
+    new.project, new.state, new.trigger
+FROM fence, unnest(
+    $id::uuid[], $job_id::uuid[], $job_version::bigint[], $due::bigint[], $created::bigint[], $started::bigint[],
+    $cancelled::boolean[], $project::text[], $state::text[], $trigger::text[]
+) AS new (id, job_id, job_version, due, created, started, cancelled, project, state, trigger)
+
+-- insert_ended_run: runs that were born and ended between two commits
+INSERT INTO run_history (
+    id, job_id, job_version, due_at, created_at, started_at, ended_at, cancelled, project, state, trigger, counts
+)
+SELECT
+    new.id, new.job_id, new.job_version, instant(new.due), instant(new.created), instant(new.started), instant(new.ended),
+    new.cancelled, new.project, new.state, new.trigger, new.counts::jsonb
+FROM fence, unnest(
+    $id::uuid[], $job_id::uuid[], $job_version::bigint[], $due::bigint[], $created::bigint[], $started::bigint[],
+    $ended::bigint[], $cancelled::boolean[], $project::text[], $state::text[], $trigger::text[], $counts::text[]
+) AS new (id, job_id, job_version, due, created, started, ended, cancelled, project, state, trigger, counts)
+
+-- update_run: live runs whose state moved on
+UPDATE run
+SET started_at = instant(new.started), cancelled = new.cancelled, state = new.state
+FROM fence, unnest($id::uuid[], $started::bigint[], $cancelled::boolean[], $state::text[])
+    AS new (id, started, cancelled, state)
+WHERE run.id = new.id
+
+-- end_run_gone: live runs that ended leave the live table
+DELETE FROM run
+USING fence, unnest(
+    $id::uuid[], $started::bigint[], $ended::bigint[], $cancelled::boolean[], $state::text[], $counts::text[]
+) AS new (id, started, ended, cancelled, state, counts)
+WHERE run.id = new.id
+RETURNING
+    run.id, run.job_id, run.job_version, run.due_at, run.created_at, instant(new.started) AS started_at,
+    instant(new.ended) AS ended_at, new.cancelled, run.project, new.state, run.trigger, new.counts::jsonb AS counts
+
+-- end_run: and enter the history
+INSERT INTO run_history (
+    id, job_id, job_version, due_at, created_at, started_at, ended_at, cancelled, project, state, trigger, counts
+)
+SELECT id, job_id, job_version, due_at, created_at, started_at, ended_at, cancelled, project, state, trigger, counts
+FROM end_run_gone
+
+-- update_ended_run: runs that were reopened and ended again between two commits
+UPDATE run_history
+SET
+    started_at = instant(new.started), ended_at = instant(new.ended), cancelled = new.cancelled, state = new.state,
+    counts = new.counts::jsonb
+FROM fence, unnest(
+    $id::uuid[], $started::bigint[], $ended::bigint[], $cancelled::boolean[], $state::text[], $counts::text[]
+) AS new (id, started, ended, cancelled, state, counts)
+WHERE run_history.id = new.id
+
+-- delete_ended_run: ended runs that live again
+DELETE FROM run_history USING fence WHERE run_history.id = ANY ($id::uuid[])
+
+-- upsert_job: jobs, new and changed
+INSERT INTO job (
+    id, version, next_due_at, fires_at, created_at, updated_at, shard, project, state, name, surface, cron, timezone, tags,
+    waiting_runs
+)
+SELECT
+    new.id, new.version, instant(new.next_due), instant(new.fires), instant(new.created), instant(new.updated), $shard,
+    new.project, new.state, new.name, new.surface, new.cron, new.timezone, new.tags::text[], new.waiting_runs::bigint[]
+FROM fence, unnest(
+    $id::uuid[], $version::bigint[], $next_due::bigint[], $fires::bigint[], $created::bigint[], $updated::bigint[],
+    $project::text[], $state::text[], $name::text[], $surface::text[], $cron::text[], $timezone::text[], $tags::text[],
+    $waiting_runs::text[]
+) AS new (
+    id, version, next_due, fires, created, updated, project, state, name, surface, cron, timezone, tags, waiting_runs
+)
+ON CONFLICT (id) DO UPDATE SET
+    version = excluded.version, next_due_at = excluded.next_due_at, fires_at = excluded.fires_at,
+    updated_at = excluded.updated_at, state = excluded.state, name = excluded.name, surface = excluded.surface,
+    cron = excluded.cron, timezone = excluded.timezone, tags = excluded.tags, waiting_runs = excluded.waiting_runs
+
+-- insert_job_version: versions that this leader has not written yet
+-- One of an earlier leader may be there already; it is the same, because a version never changes.
+INSERT INTO job_version (job_id, version, created_at, spec)
+SELECT new.id, new.version, instant(new.updated), new.spec
+FROM fence, unnest($id::uuid[], $version::bigint[], $updated::bigint[], $spec::bytea[]) AS new (id, version, updated, spec)
+ON CONFLICT (job_id, version) DO NOTHING
+
+-- insert_attempt: ended attempts that are followed by another
+INSERT INTO attempt (task_id, started_at, ended_at, number, exit_code, outcome, worker_id, error)
+SELECT
+    new.task_id, instant(new.started), instant(new.ended), new.number, new.exit_code, new.outcome, new.worker_id, new.error
+FROM fence, unnest(
+    $task_id::uuid[], $started::bigint[], $ended::bigint[], $number::integer[], $exit_code::integer[], $outcome::text[],
+    $worker_id::text[], $error::text[]
+) AS new (task_id, started, ended, number, exit_code, outcome, worker_id, error)
+
+-- open_batch: leases that are handed out, one row for all that go out together
+INSERT INTO lease_batch (first_token, leased_at, shard, worker_id, task_ids, attempts)
+SELECT new.first_token, instant(new.leased), $shard, new.worker_id, new.task_ids, new.attempts
+FROM fence, unnest($first_token::bigint[], $leased::bigint[], $worker_id::text[], $task_ids::bytea[], $attempts::bytea[])
+    AS new (first_token, leased, worker_id, task_ids, attempts)
+
+-- close_batch: lease batches whose last lease has ended
+DELETE FROM lease_batch USING fence WHERE lease_batch.first_token = ANY ($first_token::bigint[])
+
+-- save_checkpoint: the last saved progress of tasks
+INSERT INTO checkpoint (task_id, saved_at, attempt, checkpoint)
+SELECT new.task_id, instant(new.saved), new.attempt, new.checkpoint
+FROM fence, unnest($task_id::uuid[], $saved::bigint[], $attempt::integer[], $checkpoint::text[])
+    AS new (task_id, saved, attempt, checkpoint)
+ON CONFLICT (task_id) DO UPDATE SET
+    saved_at = excluded.saved_at, attempt = excluded.attempt, checkpoint = excluded.checkpoint
+
+-- insert_fire: what became of due times; a second decision about one must fail the commit, so no ON CONFLICT here
+INSERT INTO fire (job_id, due_at, run_id, decided_at, skip_reason)
+SELECT new.job_id, instant(new.due), new.run_id, instant(new.decided), new.skip_reason
+FROM fence, unnest($job_id::uuid[], $due::bigint[], $run_id::uuid[], $decided::bigint[], $skip_reason::text[])
+    AS new (job_id, due, run_id, decided, skip_reason)
+
+-- insert_answer: answers kept for repeated requests
+-- A key that has run out and was not cleared away yet is taken over. One that has not must fail the commit: what the request
+-- created is part of it and must not be created twice. The null breaks the column's NOT NULL and so does that.
+INSERT INTO idempotency (created_at, project, key, digest, ids)
+SELECT instant(new.created), new.project, new.key, new.digest, new.ids
+FROM fence, unnest($created::bigint[], $project::text[], $key::text[], $digest::bytea[], $ids::bytea[])
+    AS new (created, project, key, digest, ids)
+ON CONFLICT (project, key) DO UPDATE SET
+    created_at = CASE WHEN idempotency.created_at <= excluded.created_at - interval '24 hours' THEN excluded.created_at END,
+    digest = excluded.digest, ids = excluded.ids
+
+-- upsert_worker: workers, new and changed
+INSERT INTO worker (
+    registered_at, last_heartbeat_at, tasks_completed, tasks_failed, cpu, memory, disk, capacity, current_tasks, shard,
+    is_executor, offline, project, id, hostname, version, queues, tags, kinds, functions, labels
+)
+SELECT
+    instant(new.registered), instant(new.last_heard), new.succeeded, new.failed, new.cpu, new.memory, new.disk, new.capacity,
+    new.current_tasks, $shard, new.is_executor, new.offline, new.project, new.id, new.hostname, new.version,
+    new.queues::text[], new.tags::text[], new.kinds::text[], new.functions::text[], new.labels::jsonb
+FROM fence, unnest(
+    $registered::bigint[], $last_heard::bigint[], $succeeded::bigint[], $failed::bigint[], $cpu::float8[], $memory::float8[],
+    $disk::float8[], $capacity::integer[], $current_tasks::integer[], $is_executor::boolean[], $offline::boolean[],
+    $project::text[], $id::text[], $hostname::text[], $version::text[], $queues::text[], $tags::text[], $kinds::text[],
+    $functions::text[], $labels::text[]
+) AS new (
+    registered, last_heard, succeeded, failed, cpu, memory, disk, capacity, current_tasks, is_executor, offline, project, id,
+    hostname, version, queues, tags, kinds, functions, labels
+)
+ON CONFLICT (project, id) DO UPDATE SET
+    -- When it was first seen stays.
+    last_heartbeat_at = excluded.last_heartbeat_at, tasks_completed = excluded.tasks_completed,
+    tasks_failed = excluded.tasks_failed, cpu = excluded.cpu, memory = excluded.memory, disk = excluded.disk,
+    capacity = excluded.capacity, current_tasks = excluded.current_tasks, is_executor = excluded.is_executor,
+    offline = excluded.offline, hostname = excluded.hostname, version = excluded.version, queues = excluded.queues,
+    tags = excluded.tags, kinds = excluded.kinds, functions = excluded.functions, labels = excluded.labels
