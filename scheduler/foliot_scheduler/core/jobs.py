@@ -61,10 +61,13 @@ def update(state: State, command: commands.UpdateJob) -> Job:
     if command.version != job.version:
         raise Refusal("version_conflict", f"the job has version {job.version}", {"version": str(job.version)})
     rescheduled = _timing(command.plan.schedule) != _timing(job.plan.schedule)
+    if rescheduled:
+        _decide_dues(state, job, "the schedule was changed")
     job.plan = command.plan
     if rescheduled:
         _plan_next(state, job)
     _changed(state, job)
+    _start_waiting(state, job)
     return job.snapshot()
 
 
@@ -84,6 +87,7 @@ def set_state(state: State, command: commands.SetJobState) -> Job:
     wanted = {"pause": JobState.PAUSED, "resume": JobState.ACTIVE, "delete": JobState.DELETED}[command.action]
     if wanted is job.state:
         return job.snapshot()
+    _decide_dues(state, job, wanted)
     job.state = wanted
     if wanted is not JobState.ACTIVE:
         for due_at in job.waiting_runs:
@@ -144,10 +148,7 @@ def run_ended(state: State, run: Run) -> None:
     if job is None:
         return
     job.active_runs.pop(run.id, None)
-    if job.waiting_runs:
-        due_at = job.waiting_runs.pop(0)
-        state.effects.writes.jobs[job.id] = job
-        _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
+    _start_waiting(state, job)
 
 
 def jobs_due(state: State, command: commands.JobsDue) -> None:
@@ -181,6 +182,16 @@ def _arm(state: State, job: Job) -> None:
         state.timers.add(job.fires_at, JobDue(job))
 
 
+def _decide_dues(state: State, job: Job, reason: str) -> None:
+    """Decide every due time that has come, before the schedule goes; one that only waits for its jitter is skipped."""
+    while job.fires_at is not None and job.fires_at <= state.now:
+        fire(state, job)
+    schedule, due = job.plan.schedule, job.next_due
+    while schedule is not None and due is not None and due <= state.now:
+        _record(state, job, due, None, reason)
+        due = schedule.cron.next_after(due, anchor_us=job.created)
+
+
 def fire(state: State, job: Job) -> None:
     """A job's timer went off: deal with every due time up to now, at most `fires_per_tick` of them."""
     schedule = job.plan.schedule
@@ -199,7 +210,10 @@ def fire(state: State, job: Job) -> None:
         following = dues[-settings.fire_all_max]
         del dues[-settings.fire_all_max :]
     _set_next(job, schedule, following)
-    _arm(state, job)
+    if catching_up:
+        state.timers.add(Micros(state.now + 1), JobDue(job))  # the next round: not before others had their turn
+    else:
+        _arm(state, job)
     state.effects.writes.jobs[job.id] = job
     firing = _firing(state, job, schedule, dues, catching_up=catching_up)
     for due_at in dues:
@@ -212,7 +226,13 @@ def fire(state: State, job: Job) -> None:
 def _firing(state: State, job: Job, schedule: SchedulePlan, dues: list[Micros], *, catching_up: bool) -> frozenset[Micros]:
     """Return the due times that fire, under the misfire policy; `catching_up`: later ones are already due too."""
     threshold = state.now - state.settings.misfire_after
-    punctual = [due for due in dues if _fires_at(job, schedule, due) >= threshold]
+    punctual = []
+    expected = 0
+    for due in dues:
+        # With a jitter longer than the period a due time waits for those before it: that makes it no misfire.
+        expected = max(expected, _fires_at(job, schedule, due))
+        if expected >= threshold:
+            punctual.append(due)
     match schedule.misfire:
         case MisfirePolicy.SKIP:
             return frozenset(punctual)
@@ -223,26 +243,47 @@ def _firing(state: State, job: Job, schedule: SchedulePlan, dues: list[Micros], 
 
 
 def _fire_one(state: State, job: Job, schedule: SchedulePlan, due_at: Micros) -> None:
-    """Run a due time, or record why not."""
-    active = len(job.active_runs)
-    full = bool(job.plan.max_active_runs) and active >= job.plan.max_active_runs
+    """Run a due time, have it wait, or record why not."""
     policy = schedule.concurrency
-    if policy is ConcurrencyPolicy.FORBID and active:
+    if policy is ConcurrencyPolicy.FORBID and job.active_runs:
         _record(state, job, due_at, None, "another run goes on")
-    elif (policy is ConcurrencyPolicy.QUEUE and active) or full:
+    elif policy is not ConcurrencyPolicy.REPLACE and _must_wait(job):
         if len(job.waiting_runs) >= state.settings.fire_all_max:
             _record(state, job, due_at, None, "too many runs wait")
         else:
             job.waiting_runs.append(due_at)
-    elif len(state.tasks) + len(job.plan.nodes) > state.settings.live_tasks_max:
-        _record(state, job, due_at, None, "overloaded")
     else:
-        if policy is ConcurrencyPolicy.REPLACE:
-            for run in list(job.active_runs.values()):
+        _start_due(state, job, due_at, replacing=policy is ConcurrencyPolicy.REPLACE)
+
+
+def _must_wait(job: Job) -> bool:
+    """Whether no other run of the job may start by its schedule now."""
+    active = len(job.active_runs)
+    if job.plan.max_active_runs and active >= job.plan.max_active_runs:
+        return True
+    schedule = job.plan.schedule
+    return bool(active) and schedule is not None and schedule.concurrency is not ConcurrencyPolicy.ALLOW
+
+
+def _start_waiting(state: State, job: Job) -> None:
+    """Start the runs that were held back and may go on now."""
+    while job.waiting_runs and not _must_wait(job):
+        state.effects.writes.jobs[job.id] = job
+        _start_due(state, job, job.waiting_runs.pop(0))
+
+
+def _start_due(state: State, job: Job, due_at: Micros, *, replacing: bool = False) -> None:
+    """Start the run of a due time, if there is room for its tasks."""
+    if len(state.tasks) + len(job.plan.nodes) > state.settings.live_tasks_max:
+        _record(state, job, due_at, None, "overloaded")
+        return
+    if replacing:
+        for run in job.active_runs.values():
+            if run.ended is None:
                 cancel_live_run(state, run)
-            tasks.settle(state)
-        run = start(state, job, Trigger.SCHEDULE, due_at)
-        _record(state, job, due_at, run, "")
+        tasks.settle(state)
+        job.active_runs.clear()
+    _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
 
 
 def _record(state: State, job: Job, due_at: Micros, run: Run | None, reason: str) -> None:

@@ -209,8 +209,8 @@ class Task:
     started: Micros | None = None
     ended: Micros | None = None
     outcome: Outcome | None = None
-    """How the latest ended attempt ended; None before the first. An ended task has it only if that attempt ended the task, and has
-    no `AttemptRecord` then; None if it ended without one, say while it waited to be tried again."""
+    """How the latest ended attempt ended; None before the first. An ended task has it only if that attempt ended the task, and
+    that attempt has no `AttemptRecord`; None if the task ended without one, say while it waited to be tried again."""
     exit_code: int | None = None
     error: str = ""
     output: bytes = b""

@@ -56,6 +56,10 @@ class CoreSettings:
     """How long idempotency keys stay in memory: far longer than the time between a caller's look-up in the database and the
     command that follows it."""
 
+    def __post_init__(self) -> None:
+        """Check what the rules take for granted."""
+        assert 0 < self.fire_all_max < self.fires_per_tick, "catching up must leave fewer due times than it deals with"
+
 
 class KnownKey(NamedTuple):
     """The first use of an idempotency key."""
