@@ -354,6 +354,8 @@ class Worker:
     draining: bool = False
     is_executor: bool = False
     last_heard: Micros = Micros(0)
+    row_written: Micros = Micros(0)
+    """When its row was last handed out to be written."""
     resources: Resources | None = None
     succeeded: int = 0
     failed: int = 0

@@ -27,6 +27,7 @@ EXECUTOR_CAPACITY = 10_000
 
 def write_worker(state: State, worker: Worker) -> None:
     """Note that a worker's row changes with this commit."""
+    worker.row_written = state.now
     state.effects.writes.workers[worker.project or "", worker.profile.id] = worker
 
 
@@ -79,9 +80,9 @@ def heartbeat(state: State, command: commands.Heartbeat) -> None:
         return  # an older stream of it: it will notice by itself
     if command.resources is not None:
         worker.resources = command.resources
-    if worker.last_heard + state.settings.worker_row_every <= state.now:
-        write_worker(state, worker)
     _heard(state, worker)
+    if worker.row_written + state.settings.worker_row_every <= state.now:
+        write_worker(state, worker)
     state.effects.heartbeats.append(HeartbeatEcho(command.worker_id, command.session, command.sequence))
 
 
@@ -108,9 +109,9 @@ def silent(state: State, worker: Worker) -> None:
             write_worker(state, worker)
         state.timers.add(max(forget_at, Micros(state.now + state.settings.lease_ttl)), WorkerSilent(worker))
     elif worker.project is not None:
-        state.executors.pop((worker.project, worker.profile.id), None)
+        del state.executors[worker.project, worker.profile.id]
     else:
-        state.workers.pop(worker.profile.id, None)
+        del state.workers[worker.profile.id]
 
 
 def claim(state: State, command: commands.ClaimTask) -> Task | None:
@@ -130,7 +131,6 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
     )
     if worker is None:
         worker = Worker(profile, state.now, 0, Micros(0), project=command.project, is_executor=True)
-        state.timers.add(Micros(state.now + state.settings.claim_ttl), WorkerSilent(worker))
     elif worker.free <= 0:
         raise Refusal("overloaded", f"executor {command.executor_id} holds {EXECUTOR_CAPACITY} tasks")
     worker.profile = profile
@@ -143,7 +143,9 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
             break  # else its concurrency limits are full: it waits elsewhere now, try the next
     lease = granted[0]
     lease.batch.acknowledged = True
-    state.executors[key] = worker
+    if key not in state.executors:  # one that never got anything is not kept
+        state.executors[key] = worker
+        state.timers.add(Micros(state.now + state.settings.claim_ttl), WorkerSilent(worker))
     _heard_executor(state, worker)
     task = lease.task
     task.started = state.now
