@@ -1,0 +1,121 @@
+"""Writes that reach a replica that does not lead, passed on to the one that does.
+
+A client may talk to any replica. The request's bytes go on as they came, with the caller's metadata and what is
+left of its deadline, and so does the answer. A forwarded call is marked and not forwarded again: when leadership
+moves meanwhile, the caller is told to try again rather than passed round.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import grpc.aio
+
+from foliot.client import channel_options
+from foliot.kit.telemetry import TRACEPARENT, inject_metadata
+from foliot_scheduler.api.calls import FORWARDED_ENTRY, remaining_s
+from foliot_scheduler.api.errors import no_leader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from foliot_scheduler.api.calls import Call
+    from foliot_scheduler.api.ports import FindLeader, ServicerContext
+
+FORWARD_S_MAX: Final = 30.0
+"""Deadline of a forwarded call whose caller named none."""
+
+# What belongs to the caller's own connection.
+_HOP_ENTRIES: Final = frozenset({"user-agent", "content-type", "te", TRACEPARENT, FORWARDED_ENTRY})
+
+
+def open_plain_channel(address: str) -> grpc.aio.Channel:
+    """Open a channel in clear to another replica."""
+    return grpc.aio.insecure_channel(address, options=channel_options())
+
+
+class _Peer:
+    """A replica that leads, or led."""
+
+    __slots__ = ("address", "calls", "channel")
+
+    def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
+        self.address = address
+        self.channel = channel
+        self.calls = 0
+        """Calls under way on the channel."""
+
+
+class Forwarder:
+    """Passes calls on to the leader; remembers where it is until a call fails there."""
+
+    def __init__(
+        self,
+        *,
+        own_address: str,
+        find_leader: FindLeader,
+        open_channel: Callable[[str], grpc.aio.Channel] = open_plain_channel,
+    ) -> None:
+        self._own_address = own_address
+        self._find_leader = find_leader
+        self._open_channel = open_channel
+        self._current: _Peer | None = None
+        self._former: list[_Peer] = []
+
+    async def forward(self, path: str, raw: bytes, call: Call, context: ServicerContext) -> bytes:
+        """Answer a call by the leader's answer. Raises AioRpcError with its status, or FoliotError NO_LEADER."""
+        if call.forwarded:
+            raise no_leader()
+        peer = self._current or await self._find()
+        left_s = remaining_s(context)
+        peer.calls += 1
+        try:
+            answer: bytes = await peer.channel.unary_unary(path, None, None)(
+                raw,
+                timeout=FORWARD_S_MAX if left_s is None else left_s,
+                metadata=(*_passed_on(context.invocation_metadata() or ()), *inject_metadata(), (FORWARDED_ENTRY, "1")),
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._leave(peer)
+            raise
+        finally:
+            peer.calls -= 1
+            await self._close_idle()
+        return answer
+
+    async def close(self) -> None:
+        """Close the channels; calls under way on them fail."""
+        peers = [*self._former, *([self._current] if self._current else [])]
+        self._current, self._former = None, []
+        for peer in peers:
+            await peer.channel.close(None)
+
+    async def _find(self) -> _Peer:
+        found = await self._find_leader()
+        if found is None or not found.address or found.address == self._own_address:
+            # Our own name there means that we have just stopped leading, or are about to begin.
+            raise no_leader()
+        if self._current is None or self._current.address != found.address:
+            if self._current is not None:
+                self._former.append(self._current)
+            self._current = _Peer(found.address, self._open_channel(found.address))
+        return self._current
+
+    def _leave(self, peer: _Peer) -> None:
+        """Look for the leader anew with the next call."""
+        if self._current is peer:
+            self._current = None
+            self._former.append(peer)
+
+    async def _close_idle(self) -> None:
+        idle = [peer for peer in self._former if not peer.calls]
+        if idle:
+            self._former = [peer for peer in self._former if peer.calls]
+            for peer in idle:
+                await peer.channel.close(None)
+
+
+def _passed_on(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, str | bytes]]:
+    return [(key, value) for key, value in metadata if key not in _HOP_ENTRIES and not key.startswith(("grpc-", ":"))]

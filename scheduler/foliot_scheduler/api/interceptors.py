@@ -1,0 +1,233 @@
+"""What every call passes on its way in and out.
+
+In order: the caller's project is read, a span is opened, a write that reached a replica that does not lead is
+forwarded, the request is parsed, the service answers, and whatever it raised becomes a status. The handlers take
+and give bytes, so that forwarding touches no message and malformed requests get an answer of ours; they are made
+once for each method, because gRPC's own interceptors are looked up and chained anew for every call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.trace import SpanKind
+
+from foliot.kit.errors import FoliotError, abort
+from foliot.kit.logs import get_logger
+from foliot.kit.telemetry import Counter, Histogram, extract_metadata, get_tracer
+from foliot.v1 import worker_pb2
+from foliot_scheduler.api.calls import Call, read_call, remaining_s
+from foliot_scheduler.api.errors import to_foliot_error
+from foliot_scheduler.api.wire import parse_request
+
+if TYPE_CHECKING:
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+    from foliot.kit.clock import Clock
+    from foliot_scheduler.api.forwarding import Forwarder
+    from foliot_scheduler.api.ports import LeaderPort, ServeWork, ServicerContext
+
+CALL_S_MAX: Final = 60.0
+"""How long a call without a deadline may take: twice what the client of this project gives its calls."""
+
+_CALLS = Counter("foliot_api_calls_total", unit="calls", description="gRPC calls that ended.", labels=("method", "status"))
+_DURATION = Histogram(
+    "foliot_api_call_seconds",
+    unit="seconds",
+    description="How long gRPC calls took, streams and forwarded calls included.",
+    labels=("method",),
+)
+
+log = get_logger(__name__)
+tracer = get_tracer(__name__)
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+class Service(Protocol):
+    """One service of the contract: a method for each RPC, under the RPC's name, that takes the request and the Call.
+
+    A method that answers a stream is an async generator, one that takes a stream is given an async iterator.
+    """
+
+    DESCRIPTOR: ClassVar[ServiceDescriptor]
+    WRITES: ClassVar[frozenset[str]]
+    """The RPCs that need the leader."""
+
+
+class Passage:
+    """Makes gRPC's handlers of services."""
+
+    def __init__(self, *, leader: LeaderPort, forwarder: Forwarder, clock: Clock) -> None:
+        self._leader = leader
+        self._forwarder = forwarder
+        self._clock = clock
+
+    def handlers(self, service: Service) -> grpc.GenericRpcHandler[Any, Any]:
+        """The handlers of one service. Raises AttributeError if it lacks a method of the contract."""
+        descriptor = service.DESCRIPTOR
+        assert service.WRITES.issubset(descriptor.methods_by_name), "a write that is no RPC"
+        return grpc.method_handlers_generic_handler(
+            descriptor.full_name, {method.name: self._handler(service, method) for method in descriptor.methods}
+        )
+
+    def _handler(self, service: Service, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+        function = getattr(service, method.name)
+        request_type = GetMessageClass(method.input_type)
+        if method.client_streaming and method.server_streaming:
+            return self._work_stream(method, function)
+        if method.client_streaming:
+            return self._stream_unary(method, function, request_type)
+        if method.server_streaming:
+            return self._unary_stream(method, function, request_type)
+        return self._unary(method, function, request_type, writes=method.name in service.WRITES)
+
+    def _unary(
+        self,
+        method: MethodDescriptor,
+        function: Callable[[Any, Call], Awaitable[Message]],
+        request_type: type[Message],
+        *,
+        writes: bool,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        leader, forwarder = self._leader, self._forwarder
+
+        async def answer(raw: bytes, context: ServicerContext, call: Call) -> bytes:
+            if writes and not leader.leading:
+                return await forwarder.forward(path, raw, call, context)
+            request = parse_request(request_type, raw)
+            if remaining_s(context) is not None:
+                return (await function(request, call)).SerializeToString()
+            async with asyncio.timeout(CALL_S_MAX):
+                return (await function(request, call)).SerializeToString()
+
+        async def serve(raw: bytes, context: ServicerContext) -> bytes:
+            passing = _Passing(method, context, self._clock)
+            try:
+                call = read_call(passing.metadata)
+                with passing.span():
+                    response = await answer(raw, context, call)
+                passing.status = "OK"
+                return response
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+                await passing.fail(error)
+            finally:
+                passing.end()
+
+        return grpc.unary_unary_rpc_method_handler(serve)
+
+    def _unary_stream(
+        self,
+        method: MethodDescriptor,
+        function: Callable[[Any, Call], AsyncIterator[Message]],
+        request_type: type[Message],
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def serve(raw: bytes, context: ServicerContext) -> AsyncIterator[bytes]:
+            passing = _Passing(method, context, self._clock)
+            try:
+                call = read_call(passing.metadata)
+                # No span: it would stay open for as long as somebody watches.
+                async for message in function(parse_request(request_type, raw), call):
+                    yield message.SerializeToString()
+                passing.status = "OK"
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+                await passing.fail(error)
+            finally:
+                passing.end()
+
+        return grpc.unary_stream_rpc_method_handler(serve)
+
+    def _stream_unary(
+        self,
+        method: MethodDescriptor,
+        function: Callable[[AsyncIterator[Any], Call], Awaitable[Message]],
+        request_type: type[Message],
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+            async for raw in requests:
+                yield parse_request(request_type, raw)
+
+        async def serve(requests: AsyncIterator[bytes], context: ServicerContext) -> bytes:
+            passing = _Passing(method, context, self._clock)
+            try:
+                response = await function(parsed(requests), read_call(passing.metadata))
+                passing.status = "OK"
+                return response.SerializeToString()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+                await passing.fail(error)
+            finally:
+                passing.end()
+
+        return grpc.stream_unary_rpc_method_handler(serve)
+
+    def _work_stream(self, method: MethodDescriptor, work: ServeWork) -> grpc.RpcMethodHandler[Any, Any]:
+        async def serve(_requests: object, context: ServicerContext) -> None:
+            passing = _Passing(method, context, self._clock)
+            try:
+                read_call(passing.metadata)
+                await work(context)
+                passing.status = "OK"
+            except Exception as error:  # noqa: BLE001 - whatever it is, the worker is told
+                await passing.fail(error)
+            finally:
+                passing.end()
+
+        return grpc.stream_stream_rpc_method_handler(
+            # The handler reads and writes by its context, which the stubs do not know of.
+            serve,
+            request_deserializer=_work_request,
+            response_serializer=worker_pb2.WorkResponse.SerializeToString,
+        )
+
+
+def _work_request(raw: bytes) -> worker_pb2.WorkRequest:
+    """Parse a worker's message; a malformed one comes out empty, which the stream refuses as a violation of its protocol."""
+    try:
+        return parse_request(worker_pb2.WorkRequest, raw)
+    except FoliotError:
+        return worker_pb2.WorkRequest()
+
+
+class _Passing:
+    """One call on its way: what is noted of it whatever happens."""
+
+    __slots__ = ("_clock", "_context", "_method", "_started", "metadata", "status")
+
+    def __init__(self, method: MethodDescriptor, context: ServicerContext, clock: Clock) -> None:
+        self._method = method
+        self._context = context
+        self._clock = clock
+        self._started = clock.monotonic()
+        self.metadata = context.invocation_metadata() or ()
+        self.status = "CANCELLED"
+        """How it ended, as gRPC names it; the caller hung up unless something else is said."""
+
+    def span(self) -> Any:
+        """Open the call's span, under the caller's."""
+        return tracer.start_as_current_span(
+            self._method.full_name,
+            context=extract_metadata(self.metadata),
+            kind=SpanKind.SERVER,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+
+    async def fail(self, error: Exception) -> NoReturn:
+        """End the call with the status of what was raised."""
+        failure = to_foliot_error(error, method=self._method.full_name, clock=self._clock)
+        self.status = failure.code.name
+        await abort(self._context, failure)
+
+    def end(self) -> None:
+        """Count the call."""
+        duration_s = self._clock.monotonic() - self._started
+        method = self._method.full_name
+        _CALLS.add(1, method, self.status)
+        _DURATION.observe(duration_s, method)
+        log.debug("api.call_ended", method=method, status=self.status, duration_s=duration_s)
