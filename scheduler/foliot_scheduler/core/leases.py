@@ -152,12 +152,11 @@ def record_end(state: State, lease: Lease, attempt_end: AttemptEnd) -> None:
     task.outcome = outcome
     task.exit_code = attempt_end.exit_code
     task.error = attempt_end.error
-    task.output = attempt_end.output
-    task.error_output = attempt_end.error_output
-    # The worker's clock is shown, but never before the lease: its skew must not make a child look older than its parent.
-    task.started = max(attempt_end.started, lease.batch.leased)
+    task.started = _shown_start(state, lease, attempt_end.started)
     if outcome is Outcome.SUCCEEDED:
         lease.worker.succeeded += 1
+        task.output = attempt_end.output
+        task.error_output = attempt_end.error_output
         tasks.end(state, task, TaskEvent.SUCCEEDED)
         return
     lease.worker.failed += 1
@@ -169,6 +168,9 @@ def record_end(state: State, lease: Lease, attempt_end: AttemptEnd) -> None:
         wait = backoff(task.plan.retry, task.failed_attempts, state.draw)
         tasks.postpone(state, task, Micros(state.now + wait))
     else:
+        # Output is kept with ended tasks only: up to 2 MiB each, it must not wait in memory with those that are tried again.
+        task.output = attempt_end.output
+        task.error_output = attempt_end.error_output
         tasks.end(state, task, TaskEvent.FAILED)
 
 
@@ -200,22 +202,33 @@ def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
     state.ready.push(task, front=True)
 
 
-def lose(state: State, lease: Lease, reason: str, *, counts: bool = True) -> None:
-    """End a lease whose worker did not keep it."""
-    close(state, lease)
-    requeue(state, lease, reason, counts=counts)
+def lose(state: State, lost: list[Lease], reason: str, *, counts: bool) -> None:
+    """End leases that a worker did not keep, given in their order; `counts` says that it may be the fault of their tasks."""
+    for lease in reversed(lost):  # each goes to the front of its queue: the first comes last, to be the first again
+        close(state, lease)
+        requeue(state, lease, reason, counts=counts)
 
 
 def attempts_started(state: State, command: commands.AttemptsStarted) -> None:
     """Write tasks that have been running for a while as running, and watch their timeouts."""
+    worker = state.workers.get(command.worker_id)
     for token, started in command.attempts:
         lease = state.leases.get(token)
-        if lease is None or lease.worker.profile.id != command.worker_id:
-            continue
-        task = lease.task
-        task.started = max(started, lease.batch.leased)
-        state.write_task(task)
+        if lease is None or lease.worker is not worker or lease.task.started is not None:
+            continue  # stale, or said before
+        lease.task.started = _shown_start(state, lease, started)
+        state.write_task(lease.task)
         watch_timeout(state, lease)
+
+
+def _shown_start(state: State, lease: Lease, started: Micros) -> Micros:
+    """When an attempt started: by its worker's clock, but not before the lease nor after now.
+
+    A skewed clock must not make a child look older than its parent, nor an attempt end before its start.
+    """
+    if started < lease.batch.leased:
+        return lease.batch.leased
+    return started if started < state.now else state.now
 
 
 def watch_timeout(state: State, lease: Lease) -> None:
@@ -243,8 +256,7 @@ def batch_unacknowledged(state: State, batch: LeaseBatch) -> None:
     held = [state.leases[token] for token in _tokens(batch) if token in state.leases]
     if held:
         tell_to_stop(state, held[0].worker, [lease.token for lease in held])
-    for lease in held:
-        lose(state, lease, "the worker did not confirm the lease", counts=False)
+    lose(state, held, "the worker did not confirm the lease", counts=False)
 
 
 def _tokens(batch: LeaseBatch) -> Iterable[Token]:
@@ -261,17 +273,17 @@ def leases_acknowledged(state: State, command: commands.LeasesAcknowledged) -> N
 
 def leases_released(state: State, command: commands.LeasesReleased) -> None:
     """Take back leases that a worker has not started."""
-    for token in command.tokens:
-        lease = state.leases.get(token)
-        if lease is not None and lease.worker.profile.id == command.worker_id:
-            lose(state, lease, "the worker gave the lease back", counts=False)
+    worker = state.workers.get(command.worker_id)
+    if worker is not None:
+        returned = [worker.leases[token] for token in sorted(set(command.tokens)) if token in worker.leases]
+        lose(state, returned, "the worker gave the lease back", counts=False)
 
 
 def checkpoint_reported(state: State, command: commands.CheckpointReported) -> None:
     """Save the progress of an attempt, if the worker still holds it."""
     lease = state.leases.get(command.token)
     error = ""
-    if lease is None or lease.worker.profile.id != command.worker_id:
+    if lease is None or lease.worker is not state.workers.get(command.worker_id):
         error = "the lease has ended"
     else:
         save_checkpoint(state, lease.task, command.checkpoint)

@@ -47,8 +47,8 @@ def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
     worker.draining = False
     worker.offline = False
     held = set(command.held)
-    for token in [token for token in worker.leases if token not in held]:
-        leases.lose(state, worker.leases[token], "the worker came back without it", counts=False)
+    missing = [lease for token, lease in worker.leases.items() if token not in held]
+    leases.lose(state, missing, "the worker came back without it", counts=False)
     for token in worker.leases:
         state.leases[token].batch.acknowledged = True
     _heard(state, worker)
@@ -100,8 +100,7 @@ def silent(state: State, worker: Worker) -> None:
         state.effects.disconnects.append(Disconnect(worker.profile.id, worker.session))
         worker.session = 0
     if not worker.is_executor:  # an executor's claims have ends of their own
-        for lease in list(worker.leases.values()):
-            leases.lose(state, lease, "the worker went silent")
+        leases.lose(state, list(worker.leases.values()), "the worker went silent", counts=True)
     forget_at = Micros(worker.last_heard + state.settings.worker_kept)
     if worker.leases or forget_at > state.now:
         if not worker.leases and not worker.offline:
@@ -214,4 +213,4 @@ def claim_silent(state: State, lease: Lease) -> None:
     if lease.until > state.now:
         state.timers.add(lease.until, ClaimSilent(lease))
         return
-    leases.lose(state, lease, "the executor went silent")
+    leases.lose(state, [lease], "the executor went silent", counts=True)
