@@ -188,8 +188,8 @@ class Effects:
     """What follows from a batch of commands.
 
     The order is a contract: first `writes` are committed, in one transaction fenced by the term. Only after that commit, and
-    after every commit handed out before it, may `replies`, `leases`, `cancellations`, `acknowledgements` and
-    `checkpoint_acknowledgements` leave, in any order. `heartbeats` depend on no write and may leave at once, as long as the
+    after every commit handed out before it, may the others leave: `leases` before `cancellations` and `disconnects`, which may
+    name the same lease or stream, the rest in any order. `heartbeats` depend on no write and may leave at once, as long as the
     term is trusted. If the commit fails or is fenced nothing leaves, and the engine's state is dropped.
     """
 
@@ -202,4 +202,3 @@ class Effects:
     checkpoint_acknowledgements: list[CheckpointAcknowledgement] = field(default_factory=list)
     heartbeats: list[HeartbeatEcho] = field(default_factory=list)
     disconnects: list[Disconnect] = field(default_factory=list)
-    """May leave at once."""

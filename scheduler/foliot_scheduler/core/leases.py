@@ -226,9 +226,7 @@ def _shown_start(state: State, lease: Lease, started: Micros) -> Micros:
 
     A skewed clock must not make a child look older than its parent, nor an attempt end before its start.
     """
-    if started < lease.batch.leased:
-        return lease.batch.leased
-    return started if started < state.now else state.now
+    return min(max(started, lease.batch.leased), state.now)
 
 
 def watch_timeout(state: State, lease: Lease) -> None:

@@ -1,9 +1,16 @@
-"""Everything the leader waits for: one heap of due times."""
+"""Everything the leader waits for: one heap of due times.
+
+Theory of operation. A timer is never looked for and removed: whoever takes one checks whether it still holds. So timers that no
+longer hold (of attempts that ended in time, of tasks cancelled long before their start) would gather until they are due; each
+time the heap has doubled since the last clearing, they are cleared away, which costs less than it cost to set them.
+"""
 
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from foliot_scheduler.core.transitions import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,14 +58,19 @@ class JobDue(NamedTuple):
 Timer = TaskDue | AttemptOverdue | WorkerSilent | ClaimSilent | BatchUnacknowledged | JobDue
 
 
-class Timers:
-    """A heap of (due, timer). Timers are never removed: whoever takes one checks whether it still holds."""
+CLEARED_FROM = 10_000
+"""A heap up to this size is left alone: 2 MB, with what its timers hold on to."""
 
-    __slots__ = ("_heap", "_sequence")
+
+class Timers:
+    """A heap of (due, timer)."""
+
+    __slots__ = ("_clear_at", "_heap", "_sequence")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = 0
+        self._clear_at = CLEARED_FROM
 
     def __len__(self) -> int:
         """How many timers there are, those that no longer hold included."""
@@ -78,3 +90,24 @@ class Timers:
         heap = self._heap
         while heap and heap[0][0] <= now:
             yield heapq.heappop(heap)[2]
+        if len(heap) > self._clear_at:
+            heap[:] = [entry for entry in heap if _holds(entry[2], entry[0])]
+            heapq.heapify(heap)
+            self._clear_at = max(CLEARED_FROM, 2 * len(heap))
+
+
+def _holds(timer: Timer, due: int) -> bool:
+    """Whether a timer may still do something when it is due."""
+    match timer:
+        case TaskDue(task):
+            return task.state is TaskState.SCHEDULED and task.due == due
+        case AttemptOverdue(lease) | ClaimSilent(lease):
+            return lease.task.lease is lease
+        case BatchUnacknowledged(batch):
+            return batch.open > 0 and not batch.acknowledged
+        case JobDue(job):
+            return job.fires_at is not None and job.fires_at <= due
+        case WorkerSilent():
+            return True
+        case _:
+            assert_never(timer)
