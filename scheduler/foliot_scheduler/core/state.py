@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,8 +53,8 @@ class CoreSettings:
     worker_kept: Span = Span(1 * HOUR)
     """How long a silent worker is kept in memory, so that it keeps its counts when it returns."""
     key_kept: Span = Span(10 * MINUTE)
-    """How long idempotency keys stay in memory: far longer than the time between a caller's look-up in the database and the
-    command that follows it."""
+    """How long idempotency keys, and changes of ended tasks, stay in memory: far longer than the time between a caller's look-up
+    in the database and the command that follows it."""
 
     def __post_init__(self) -> None:
         """Check what the rules take for granted."""
@@ -75,6 +75,7 @@ class State:
         "_counter",
         "_key_order",
         "_keys",
+        "_records_changed",
         "batches",
         "draw",
         "effects",
@@ -125,6 +126,7 @@ class State:
         self._counter = 0
         self._keys: dict[tuple[Project, str], KnownKey] = {}
         self._key_order: deque[tuple[Micros, tuple[Project, str]]] = deque()
+        self._records_changed: OrderedDict[TaskId, Micros] = OrderedDict()
 
     def next_tokens(self, count: int) -> Token:
         """Reserve consecutive fencing tokens and return the first."""
@@ -137,6 +139,18 @@ class State:
         """Note that a task's row changes with this commit."""
         task.updated = self.now
         self.effects.writes.tasks[task.id] = task
+
+    def note_record_used(self, task_id: TaskId) -> None:
+        """Note that a command changed, revived or deleted an ended task: rows of it that were read before are outdated."""
+        records = self._records_changed
+        records[task_id] = self.now
+        records.move_to_end(task_id)
+        while next(iter(records.values())) + self.settings.key_kept < self.now:
+            records.popitem(last=False)
+
+    def is_outdated(self, record: Task) -> bool:
+        """Whether the row of a task that is not live was read before what is known here."""
+        return record.is_live or record.updated < self._records_changed.get(record.id, 0)
 
     def repeated(self, project: Project, once: Once | None) -> Repeated | None:
         """Return the first call's ids if its key is known; raises Refusal if it came with another request."""

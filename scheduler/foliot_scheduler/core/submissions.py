@@ -64,10 +64,16 @@ def _check_dependencies(state: State, project: Project, depends_on: Iterable[Tas
 
 
 def _find(state: State, project: Project, task_id: TaskId, record: Task | None) -> Task:
-    """Return the live task, or the record of an ended one that came with the command."""
-    task = state.tasks.get(task_id, record)
+    """Return the live task, or the record of an ended one that came with the command.
+
+    A record may have been read just before the task ended, or before another command changed it: it must not be written back.
+    """
+    live = state.tasks.get(task_id)
+    task = live or record
     if task is None or task.project != project:
         raise Refusal("not_found", "no such task")
+    if live is None and state.is_outdated(task):
+        raise Refusal("version_conflict", "the task has just changed: look at it again")
     return task
 
 
@@ -87,6 +93,8 @@ def update(state: State, command: commands.UpdateTask) -> Task:
     if change.labels_only:
         assert change.plan is not None
         task.plan = change.plan
+        if not task.is_live:
+            state.note_record_used(task.id)
         return task.snapshot()
     if task.state is TaskState.READY:
         tasks.leave_ready(state, task)
@@ -150,6 +158,7 @@ def delete(state: State, command: commands.DeleteTask) -> None:
         _detach(state, task)
         del state.tasks[task.id]
         task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever still knows it leaves it alone
+    state.note_record_used(task.id)
     writes = state.effects.writes
     writes.tasks.pop(task.id, None)
     writes.plans_changed.discard(task.id)
@@ -210,6 +219,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
     task.failed_attempts = task.lost_attempts = 0
     task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
     state.tasks[task.id] = task
+    state.note_record_used(task.id)
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
     tasks.release(state, task)
     state.remember(command.project, command.once, task.id)
