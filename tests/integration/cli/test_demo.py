@@ -1,0 +1,70 @@
+"""`foliot demo` as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+COMMAND = [sys.executable, "-m", "foliot_gateway.cli.main", "demo"]
+
+
+def environ(folder: Path) -> dict[str, str]:
+    """The environment of the command: what it leaves in the folder for temporary files, and what runs with it, is found by it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_")}
+    return {**kept, "TMPDIR": str(folder), "DEMO_TEST": str(folder)}
+
+
+def left_running(folder: Path) -> list[str]:
+    """Name the processes that carry the test's mark in their environment or command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and (
+                process.environ().get("DEMO_TEST") == str(folder) or str(folder) in " ".join(process.cmdline())
+            ):
+                found.append(" ".join(process.cmdline()))
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.timeout(120)
+def test_it_runs_the_pipeline_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([*COMMAND, "--files", "6"], env=environ(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "went on after line" in done.stdout
+    assert "all is well" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert left_running(tmp_path) == []
+
+
+@pytest.mark.timeout(120)
+def test_it_keeps_what_it_is_asked_to(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    arguments = ["--files", "2", "--keep", str(kept)]
+    done = subprocess.run([*COMMAND, *arguments], env=environ(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (kept / "pipeline" / "report.txt").is_file()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_the_stack(tmp_path: Path, interrupt: signal.Signals) -> None:
+    with subprocess.Popen(COMMAND, env=environ(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        for line in demo.stdout:
+            if " is ready" in line:
+                demo.send_signal(interrupt)
+                break
+        said = demo.stdout.read() + demo.stderr.read()
+    assert demo.returncode == 128 + interrupt, said
+    assert "the stack was stopped" in said
+    assert list(tmp_path.iterdir()) == []
+    assert left_running(tmp_path) == []
