@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foliot_scheduler.core import commands, jobs, leases, tasks
+from foliot_scheduler.core import jobs, leases, tasks
 from foliot_scheduler.core.model import (
     Job,
     JobState,
@@ -60,7 +60,7 @@ def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros) -> No
     for batch in rows.batches:
         _restore_batch(state, batch, rows.executors)
     _resume(state, rows)
-    engine.apply([commands.JobsDue(list(state.jobs.values()), Micros(0))], now)
+    jobs.arm_all(state)
 
 
 def _restore_job(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId, int], JobPlan]) -> None:

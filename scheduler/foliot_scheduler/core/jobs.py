@@ -151,6 +151,12 @@ def run_ended(state: State, run: Run) -> None:
     _start_waiting(state, job)
 
 
+def arm_all(state: State) -> None:
+    """Set the timers of all jobs in memory, when a new leader takes over."""
+    for job in state.jobs.values():
+        _arm(state, job)
+
+
 def jobs_due(state: State, command: commands.JobsDue) -> None:
     """Take jobs into memory whose next due time is near."""
     for job in command.jobs:
