@@ -20,7 +20,10 @@ from foliot.kit.settings import SettingsError
 from foliot.kit.supervisor import run_until_signalled
 from foliot.v1.worker_pb2 import Hello
 from foliot_worker.dispatcher import Dispatcher
+from foliot_worker.executors.command import CommandExecutor
+from foliot_worker.executors.directories import Directories
 from foliot_worker.executors.function import FunctionExecutor
+from foliot_worker.executors.programs import Programs
 from foliot_worker.link import Link
 from foliot_worker.logs import LogBuffer
 from foliot_worker.plans import Kind
@@ -98,7 +101,9 @@ class WorkerApp(Part):
             resources=meter.measure,
         )
         services = Services(logs=logs, checkpoints=dispatcher.checkpoints, loop=loop, thread=threading.get_ident())
+        programs = Programs(Directories(settings.data_dir, clock), logs, dispatcher.checkpoints, clock=clock, environ=os.environ)
         executors: dict[Kind, Executor] = {
+            Kind.COMMAND: CommandExecutor(programs),
             Kind.FUNCTION: FunctionExecutor(functions.functions, services, clock=clock, concurrency=settings.concurrency),
         }
         dispatcher.attach(executors)
@@ -159,7 +164,7 @@ def _hello(settings: WorkerSettings, functions: Worker, clock: Clock) -> Hello:
     hostname = platform.node()
     # A name is never used again: a worker that comes back under a dead one's would be taken for it.
     made_up = f"{hostname[:200]}-{os.getpid()}-{clock.random_bytes(4).hex()}"
-    kinds = [Kind.FUNCTION] if functions.functions else []
+    kinds = [kind.value for kind in (Kind.COMMAND, Kind.FUNCTION) if kind is not Kind.FUNCTION or functions.functions]
     return Hello(
         worker_id=settings.worker_id or made_up,
         hostname=hostname,

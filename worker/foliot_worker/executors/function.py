@@ -3,8 +3,8 @@
 Theory of operation of async handlers. A task for each call would cost more than most of the rest of a small call, so calls share
 *lanes*. A lane is one asyncio task that takes calls from a queue and drives each coroutine itself. Most small
 handlers never suspend: they begin and end within one turn of the lane, and the next one follows in the same turn. One that does
-suspend keeps its lane to itself until it ends, and another lane takes over the queue. So a handler always sees a current
-task of its own while it waits (which is what `asyncio.timeout` and cancellation work on), and there are as many tasks as
+suspend keeps its lane to itself until it ends, and other lanes see to the queue. So a handler always sees a current task
+of its own while it waits (which is what `asyncio.timeout` and cancellation work on), and there are as many tasks as
 suspended calls. Each call runs in its own copy of the context variables, which costs next to nothing.
 
 Threads cannot be ended from outside: a handler in a thread that was asked to stop sees `ctx.cancelled`; when the grace is over
@@ -70,10 +70,13 @@ class FunctionExecutor:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(concurrency, name="foliot-handler")
+        self._from_threads: deque[tuple[_Call, Result]] = deque()
+        self._woken_by_thread = False
         self._queue: deque[Attempt] = deque()
         self._lanes: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
-        self._draining = False
+        # Lanes that are about to look at the queue: neither parked nor suspended in a call.
+        self._awake = 0
         self._closing = False
         # Results of the current turn, for one report.
         self._ended: list[Result] = []
@@ -87,7 +90,7 @@ class FunctionExecutor:
         if registered is None or registered.is_async:
             attempt.state = None if registered is None else _Call(registered, host)
             self._queue.append(attempt)
-            if not self._draining:
+            if not self._awake:
                 self._wake_lane()
         else:
             attempt.state = _Call(registered, host)
@@ -117,8 +120,8 @@ class FunctionExecutor:
     # ---- async handlers
 
     def _wake_lane(self) -> None:
-        """Have a lane take over the queue."""
-        self._draining = True
+        """Have one lane more look at the queue."""
+        self._awake += 1
         while self._idle:
             parked = self._idle.pop()
             if not parked.done():
@@ -142,27 +145,28 @@ class FunctionExecutor:
     async def _park(self) -> None:
         parked: asyncio.Future[None] = self._loop.create_future()
         self._idle.append(parked)
-        await parked
+        self._awake -= 1
+        try:
+            await parked
+        finally:
+            if parked.cancelled():  # nobody woke it, so nobody counted it
+                self._awake += 1
 
     async def _drain_queue(self) -> None:
-        """Make the calls that wait, until there are none or one of them suspends and another lane has gone on."""
+        """Make the calls that wait until there are none."""
         queue = self._queue
         now_us = self._clock.now_us
         started_at_us = now_us()
         burst = 0
         while True:
             if not queue:
-                # Reporting fills the queue again, as free slots do.
-                self._draining = True
-                self._flush()
+                self._flush()  # fills the queue again, as it frees slots
                 if not queue:
-                    self._draining = False
                     return
             if self._closing:
                 return
             attempt = queue.popleft()
             attempt.started_at_us = started_at_us
-            suspended = False
             variables = copy_context()
             try:
                 coroutine = self._begin(attempt)
@@ -172,19 +176,13 @@ class FunctionExecutor:
             except BaseException as error:  # noqa: BLE001 -- whatever a handler raises is its attempt's failure
                 result = self._failed(attempt, error)
             else:
-                suspended = True
                 result = await self._finish_suspended(attempt, coroutine, first, variables)
             # The end of one call is the start of the next, which saves a reading of the clock.
             started_at_us = now_us()
             result.ended_at_us = started_at_us
             self._ended.append(result)
             burst += 1
-            if suspended:
-                if self._draining:
-                    self._flush()
-                    return  # another lane has the queue
-                self._draining = True
-            elif burst >= _BURST_MAX:
+            if burst >= _BURST_MAX:
                 burst = 0
                 self._flush()
                 await _turn()
@@ -201,15 +199,15 @@ class FunctionExecutor:
     async def _finish_suspended(
         self, attempt: Attempt, coroutine: Coroutine[Any, Any, object], first: object, variables: Variables
     ) -> Result:
-        """Drive a call that has suspended to its end, leaving the queue to another lane."""
+        """Drive a call that has suspended to its end, leaving the queue to other lanes."""
         call: _Call = attempt.state
         call.lane = asyncio.current_task()
         call.host.watch(attempt)
         self._flush()
-        if self._queue:
+        self._awake -= 1
+        # Two for one: where calls tend to suspend, the lanes that begin them double with each turn of the loop.
+        while self._awake < min(2, len(self._queue)):
             self._wake_lane()
-        else:
-            self._draining = False
         try:
             value = await _rest(coroutine, first, variables)
         except GeneratorExit:
@@ -220,6 +218,7 @@ class FunctionExecutor:
             result = self._succeeded(attempt, value)
         finally:
             call.lane = None
+            self._awake += 1
             _forget_cancellation()
         return result
 
@@ -244,15 +243,25 @@ class FunctionExecutor:
         except BaseException as error:  # noqa: BLE001 -- as above
             result = self._failed(attempt, error)
         result.ended_at_us = self._clock.now_us()
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._thread_ended, call, result)
+        self._from_threads.append((call, result))
+        # One wake-up for all that end before the loop turns: each costs a system call. The flag is cleared before the queue
+        # is emptied, so what is put in after that wakes the loop again.
+        if not self._woken_by_thread and not self._loop.is_closed():
+            self._woken_by_thread = True
+            self._loop.call_soon_threadsafe(self._threads_ended)
 
-    def _thread_ended(self, call: _Call, result: Result) -> None:
-        if call.timer is not None:
-            call.timer.cancel()
-        if not call.reported:
-            call.reported = True
-            call.host.report([result])
+    def _threads_ended(self) -> None:
+        self._woken_by_thread = False
+        results: list[Result] = []
+        while self._from_threads:
+            call, result = self._from_threads.popleft()
+            if call.timer is not None:
+                call.timer.cancel()
+            if not call.reported:
+                call.reported = True
+                results.append(result)
+        if results and self._host is not None:
+            self._host.report(results)
 
     def _give_up(self, attempt: Attempt, call: _Call) -> None:
         if call.reported:
