@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from foliot.kit.clock import Clock
-
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): a signal for the child when its parent dies."""
 
 DRAIN_S = 2.0
 """How long a child may take to drain at the end of `foliot up`; then its work is given up, to be done again after a new start."""
@@ -39,7 +34,6 @@ class ChildProcess(Part):
         self._critical = critical
         self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff(0.2, 5.0, 2.0)
-        self._libc = ctypes.CDLL(None, use_errno=True)
 
     async def on_start(self) -> None:
         """Start the process, if that was not done ahead."""
@@ -92,17 +86,14 @@ class ChildProcess(Part):
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "foliot_gateway.cli.main",
+            "foliot_gateway.cli.child",
+            str(os.getpid()),
             *self._arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             env=self._environ,
-            preexec_fn=self._die_with_parent,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
         )
-
-    def _die_with_parent(self) -> None:
-        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Launch(Part):
@@ -136,5 +127,5 @@ class ChildFailedError(Exception):
 
 def child_environ() -> dict[str, str]:
     """The environment for children: ours, without our own FOLIOT_ options, which they are given as flags."""
-    kept = {"FOLIOT_LOG_FORMAT"}
-    return {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_") or name in kept}
+    kept = ("FOLIOT_LOG_FORMAT", "FOLIOT_SECRET_")
+    return {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_") or name.startswith(kept)}

@@ -19,7 +19,7 @@ from foliot_scheduler.settings import SchedulerSettings
 from foliot_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 EXIT_USAGE = 2
 """Bad usage or configuration, as argparse and most Unix commands have it."""
@@ -47,6 +47,10 @@ OPTION_NAMES = frozenset(one.name for command in COMMANDS for one in options(com
 """The options of all commands: variables and keys of one may stand beside those of another."""
 
 
+SECRET_PREFIX = "FOLIOT_SECRET_"
+"""Variables that hold the worker's secrets, one for each name."""
+
+
 class StartError(Exception):
     """Something that the user set cannot work; the message names it."""
 
@@ -63,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--config", type=Path, metavar="FILE", help="a TOML file whose keys are the options' names")
         add_flags(sub, command.settings)
     return parser
+
+
+def options_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the values of secrets that tasks may name, which are no options."""
+    return {name: value for name, value in environ.items() if not name.startswith(SECRET_PREFIX)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

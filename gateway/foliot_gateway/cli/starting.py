@@ -28,7 +28,7 @@ def run_parts(make: Callable[[], Sequence[Part]], *, on_ready: Callable[[], None
     """Make the parts inside of an event loop, run them until a signal, and return the exit status."""
 
     async def run() -> int:
-        return await run_until_signalled(make(), on_ready=on_ready)
+        return await run_until_signalled(make(), on_ready=on_ready, keep_watchdog=True)
 
     with naming_options():
         return asyncio.run(run())

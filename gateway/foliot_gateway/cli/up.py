@@ -33,6 +33,9 @@ HEALTH_WITHIN_S = 30.0
 
 HEALTH_EVERY_S = 0.02
 
+WORKER_STOP_GRACE = "1s"
+"""How long running tasks may go on when everything stops: `foliot up` promises to be gone 3 s after SIGTERM."""
+
 
 def run(settings: UpSettings) -> int:
     """Run everything until a signal."""
@@ -89,6 +92,7 @@ def gateway_arguments(settings: UpSettings) -> list[str]:
 def worker_arguments(settings: UpSettings, index: int) -> list[str]:
     """A worker's command line."""
     arguments = ["worker", "--scheduler", str(settings.grpc), "--concurrency", str(settings.concurrency)]
+    arguments += ["--stop-grace", WORKER_STOP_GRACE]
     arguments += ["--data-dir", str(settings.data_dir / f"worker-{index}")]
     if settings.app:
         arguments += ["--app", settings.app]

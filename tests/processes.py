@@ -1,0 +1,187 @@
+"""Real Foliot processes for tests: started by their command lines, watched by their ready lines, ended for certain."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+READY_WITHIN_S = 30.0
+"""How long a command may take to print its ready line: far more than it needs on a busy machine."""
+
+ENDED_WITHIN_S = 20.0
+
+
+def free_port() -> int:
+    """Find a TCP port on the loopback that nobody listens on."""
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Daemon:
+    """One `foliot` command in a process of its own; `log` takes its standard error."""
+
+    def __init__(self, arguments: Sequence[str], log: Path) -> None:
+        """Start the command."""
+        self.arguments = tuple(arguments)
+        self._log = log
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_")}
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "foliot_gateway.cli.main", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environ,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> str:
+        """Wait for the ready line and return it; fails with the log when the process ends or is late."""
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(READY_WITHIN_S):
+                raise AssertionError(f"{self.arguments} is not ready:\n{self.log_tail()}")
+        line = self.process.stdout.readline().decode()
+        if " is ready" not in line:
+            raise AssertionError(f"{self.arguments} ended:\n{self.log_tail()}")
+        return line
+
+    def log_tail(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self._log.read_text(errors="replace")[-8_000:]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the process a signal, if it still runs."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process at once, by SIGKILL to its group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(ENDED_WITHIN_S)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def stop(self) -> int:
+        """Ask the process to end, wait for it, and return its exit status."""
+        self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(ENDED_WITHIN_S)
+        finally:
+            self.kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill()
+
+
+class Stack:
+    """A database, schedulers, workers and a gateway, each a process; kill and start any of them."""
+
+    def __init__(self, folder: Path, *, schedulers: int = 1, gateway: bool = True) -> None:
+        """Take a folder for data and logs, and choose the ports."""
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.database_port = free_port()
+        self.scheduler_ports = [free_port() for _ in range(schedulers)]
+        self.http_port = free_port()
+        self._chadburn_port = free_port()
+        self._with_gateway = gateway
+        self.database: Daemon | None = None
+        self.schedulers: list[Daemon | None] = [None] * schedulers
+        self.workers: list[Daemon] = []
+        self.gateway: Daemon | None = None
+        self.database_url = ""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the schedulers listen."""
+        return [f"127.0.0.1:{port}" for port in self.scheduler_ports]
+
+    @property
+    def http_url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def start(self, *, workers: int = 1, app: str = "") -> None:
+        """Start everything that does not run."""
+        self.start_database()
+        for index in range(len(self.schedulers)):
+            self.start_scheduler(index)
+        for _ in range(workers):
+            self.start_worker(app=app)
+        if self._with_gateway:
+            self.start_gateway()
+
+    def start_database(self) -> None:
+        """Start the embedded PostgreSQL and learn its URL."""
+        self.database = self._daemon("database", "--data-dir", str(self.data_dir), "--port", str(self.database_port))
+        self.database_url = self.database.wait_ready().split(": ", 1)[1].strip()
+
+    def start_scheduler(self, index: int = 0) -> Daemon:
+        """Start one replica."""
+        daemon = self._daemon("scheduler", "--database-url", self.database_url, "--grpc", self.addresses[index])
+        self.schedulers[index] = daemon
+        daemon.wait_ready()
+        return daemon
+
+    def start_worker(self, *, app: str = "", concurrency: int = 8) -> Daemon:
+        """Start a worker more."""
+        arguments = ["worker", "--scheduler", ",".join(self.addresses), "--concurrency", str(concurrency)]
+        arguments += ["--data-dir", str(self.folder / f"worker-{len(self.workers)}")]
+        if app:
+            arguments += ["--app", app]
+        daemon = self._daemon(*arguments)
+        self.workers.append(daemon)
+        daemon.wait_ready()
+        return daemon
+
+    def start_gateway(self) -> Daemon:
+        """Start the gateway."""
+        listen = ["--http", f"127.0.0.1:{self.http_port}", "--chadburn-http", f"127.0.0.1:{self._chadburn_port}"]
+        self.gateway = self._daemon("gateway", "--scheduler", ",".join(self.addresses), *listen)
+        self.gateway.wait_ready()
+        return self.gateway
+
+    def running(self) -> list[Daemon]:
+        """Every process that was started and not killed by `kill_everything`."""
+        found = [*self.schedulers, *self.workers, self.gateway, self.database]
+        return [daemon for daemon in found if daemon is not None]
+
+    def kill_everything(self) -> None:
+        """SIGKILL to every process at once, PostgreSQL's included."""
+        daemons = self.running()
+        for group in [daemon.process.pid for daemon in daemons]:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        for daemon in daemons:
+            daemon.kill()
+        self.schedulers = [None] * len(self.schedulers)
+        self.workers = []
+        self.gateway = self.database = None
+
+    def _daemon(self, *arguments: str) -> Daemon:
+        return Daemon(arguments, self.folder / f"{arguments[0]}.log")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill_everything()
