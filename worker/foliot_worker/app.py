@@ -19,17 +19,24 @@ from foliot.kit.logs import get_logger
 from foliot.kit.settings import SettingsError
 from foliot.kit.supervisor import run_until_signalled
 from foliot.v1.worker_pb2 import Hello
+from foliot_worker.checkpoints import CheckpointSaver
 from foliot_worker.dispatcher import Dispatcher
+from foliot_worker.executors.binary import BinaryExecutor
 from foliot_worker.executors.command import CommandExecutor
 from foliot_worker.executors.directories import Directories
+from foliot_worker.executors.downloads import Downloads
 from foliot_worker.executors.function import FunctionExecutor
+from foliot_worker.executors.http import HttpExecutor
+from foliot_worker.executors.network import AddressPolicy, guarded_client
 from foliot_worker.executors.programs import Programs
 from foliot_worker.link import Link
+from foliot_worker.log_pusher import LogPusher
 from foliot_worker.logs import LogBuffer
 from foliot_worker.plans import Kind
 from foliot_worker.resources import ResourceMeter
 from foliot_worker.runner import Executor
 from foliot_worker.sdk import Services, Worker
+from foliot_worker.secrets import Secrets
 from foliot_worker.settings import WorkerSettings
 
 _log = get_logger(__name__)
@@ -91,32 +98,44 @@ class WorkerApp(Part):
         clock = self._clock
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._client = _client_of(settings, clock)
+        addresses = [str(address) for address in settings.scheduler]
         logs = LogBuffer(clock, enabled=settings.task_logs)
         meter = ResourceMeter(settings.data_dir)
-        loop = asyncio.get_running_loop()
         dispatcher = Dispatcher(
             _hello(settings, functions, clock),
             concurrency=settings.concurrency,
             clock=clock,
             resources=meter.measure,
         )
-        services = Services(logs=logs, checkpoints=dispatcher.checkpoints, loop=loop, thread=threading.get_ident())
-        programs = Programs(Directories(settings.data_dir, clock), logs, dispatcher.checkpoints, clock=clock, environ=os.environ)
-        executors: dict[Kind, Executor] = {
-            Kind.COMMAND: CommandExecutor(programs),
-            Kind.FUNCTION: FunctionExecutor(functions.functions, services, clock=clock, concurrency=settings.concurrency),
-        }
+        executors = self._executors(functions, logs, dispatcher.checkpoints)
         dispatcher.attach(executors)
         self._link = Link(
             dispatcher,
             self._client,
-            [str(address) for address in settings.scheduler],
+            addresses,
             clock=clock,
             stop_grace_s=settings.stop_grace.total_seconds(),
         )
-        self._parts = [self._link]
+        # Stopped in reverse: the last lines of the last attempts still find their way.
+        self._parts = [LogPusher(logs, self._client, addresses, clock=clock), self._link]
         for part in self._parts:
             await part.start()
+
+    def _executors(self, functions: Worker, logs: LogBuffer, checkpoints: CheckpointSaver) -> dict[Kind, Executor]:
+        settings, clock = self._settings, self._clock
+        services = Services(logs=logs, checkpoints=checkpoints, loop=asyncio.get_running_loop(), thread=threading.get_ident())
+        directories = Directories(settings.data_dir, clock)
+        programs = Programs(directories, logs, checkpoints, clock=clock, environ=os.environ)
+        policy = AddressPolicy(settings.deny_networks, deny_private=settings.deny_private)
+        client = guarded_client(policy, user_agent=f"foliot/{_version()}")
+        downloads = Downloads(settings.data_dir / "binaries", client, size_max=settings.binary_cache_size, clock=clock)
+        # Closed in this order: what downloads goes before the client it uses, and before the programs it starts.
+        return {
+            Kind.BINARY: BinaryExecutor(downloads, programs, clock=clock),
+            Kind.HTTP: HttpExecutor(client, Secrets(os.environ, settings.secrets_dir), clock=clock),
+            Kind.COMMAND: CommandExecutor(programs),
+            Kind.FUNCTION: FunctionExecutor(functions.functions, services, clock=clock, concurrency=settings.concurrency),
+        }
 
     async def run(self) -> None:
         """See `Part.run`: announce the welcome, then end with the first part that ends."""
@@ -164,11 +183,11 @@ def _hello(settings: WorkerSettings, functions: Worker, clock: Clock) -> Hello:
     hostname = platform.node()
     # A name is never used again: a worker that comes back under a dead one's would be taken for it.
     made_up = f"{hostname[:200]}-{os.getpid()}-{clock.random_bytes(4).hex()}"
-    kinds = [kind.value for kind in (Kind.COMMAND, Kind.FUNCTION) if kind is not Kind.FUNCTION or functions.functions]
+    kinds = [kind.value for kind in Kind if kind is not Kind.FUNCTION or functions.functions]
     return Hello(
         worker_id=settings.worker_id or made_up,
         hostname=hostname,
-        version=importlib.metadata.version("foliot"),
+        version=_version(),
         capacity=settings.capacity,
         queues=settings.queues,
         labels=dict(settings.label),
@@ -176,3 +195,7 @@ def _hello(settings: WorkerSettings, functions: Worker, clock: Clock) -> Hello:
         functions=sorted(functions.functions),
         tags=settings.tags,
     )
+
+
+def _version() -> str:
+    return importlib.metadata.version("foliot")

@@ -12,10 +12,11 @@ from foliot.kit.clock import Clock
 from foliot.kit.logs import get_logger
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1.worker_pb2 import Hello, Resources, Result, WorkRequest, WorkResponse
+from foliot_worker.actions import NOTHING, Actions
 from foliot_worker.checkpoints import CheckpointSaver
 from foliot_worker.plans import Kind
 from foliot_worker.runner import Executor, Runner
-from foliot_worker.session import NOTHING, Actions, Session
+from foliot_worker.session import Session
 from foliot_worker.stream_state import StreamState
 
 _log = get_logger(__name__)

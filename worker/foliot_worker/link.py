@@ -19,8 +19,9 @@ from foliot.kit.logs import get_logger
 from foliot.kit.metrics import Counter
 from foliot.v1.worker_pb2 import WorkRequest, WorkResponse
 from foliot.v1.worker_pb2_grpc import WorkerServiceStub
+from foliot_worker.actions import Actions
 from foliot_worker.dispatcher import Dispatcher
-from foliot_worker.session import STOP_GRACE_S, Actions
+from foliot_worker.session import STOP_GRACE_S
 from foliot_worker.stream_state import RemoteProtocolError, StreamState
 
 if TYPE_CHECKING:

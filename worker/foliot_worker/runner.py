@@ -117,7 +117,8 @@ class Runner:
 
     def watch(self, attempt: Attempt) -> None:
         """See `Host.watch`."""
-        attempt.timer = self._loop.call_later(attempt.plan.timeout_s, self._time_out, attempt)
+        if attempt.timer is None:  # a binary is watched from its download on
+            attempt.timer = self._loop.call_later(attempt.plan.timeout_s, self._time_out, attempt)
 
     async def close(self) -> None:
         """Stop everything at once; nothing is reported any more."""

@@ -12,8 +12,7 @@ A lease is in exactly one of these places, by its token:
     stopping   its work was asked to end and nobody wants the result, but it holds its slot until it really ends
     results    ended; kept, and sent again after a reconnect, until the scheduler has recorded it
 
-Leases are trusted until `lease_ttl` after the last confirmed heartbeat was *sent*, less a margin in which to stop what
-runs: the scheduler counts from when it received that heartbeat, so this side always gives up first.
+How long leases are trusted is in `renewal`, what is to be said in `outbox`, which moves are legal in `stream_state`.
 
 The session starts nothing, reads no clock, and knows neither gRPC nor the executors.
 """
@@ -21,95 +20,27 @@ The session starts nothing, reads no clock, and knows neither gRPC nor the execu
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from foliot.v1.worker_pb2 import (
-    Goodbye,
-    Heartbeat,
-    Hello,
-    Lease,
-    LeaseAck,
-    Release,
-    Resources,
-    Result,
-    StartedAttempt,
-    WorkRequest,
-    WorkResponse,
-)
-from foliot_worker.checkpoints import UnconfirmedCheckpoints
-from foliot_worker.stream_state import (
-    LocalProtocolError,
-    RemoteProtocolError,
-    StreamEvent,
-    StreamState,
-    next_state,
-)
+from foliot.v1.worker_pb2 import Heartbeat, Hello, Lease, Resources, Result, StartedAttempt, WorkRequest, WorkResponse
+from foliot_worker.actions import NOTHING, Actions, Stop
+from foliot_worker.outbox import Outbox
+from foliot_worker.renewal import Renewal
+from foliot_worker.stream_state import LocalProtocolError, RemoteProtocolError, StreamEvent, StreamState, next_state
 
 HELLO_TIMEOUT_S: Final = 5.0
 """How long the scheduler may take to answer hello: a fail-over takes milliseconds, so 5 s of silence is a dead end."""
 
 STARTED_AFTER_S: Final = 0.05
-"""An attempt that runs longer is reported as started; shorter ones are told by their result alone (a limit of the scheduler)."""
-
-RESULTS_MAX: Final = 1_000
-"""Results in one message: a tenth of the contract's limit, past which batching saves nothing more."""
-
-RESULT_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Bytes of results in one message, give or take one result: half of gRPC's default message limit."""
+"""An attempt that runs longer is reported as started; shorter ones are told by their result alone (a limit of the
+scheduler)."""
 
 STOP_GRACE_S: Final = 5.0
 """From asking an attempt to stop to killing it."""
 
-MARGIN_FRACTION: Final = 0.3
-"""Part of the lease's life kept for stopping: work is asked to stop after 70 % and killed after 90 % of it."""
-
-LOST_GRACE_FRACTION: Final = 0.2
-"""Part of the lease's life that stopping may take once the lease cannot be renewed; less than the margin."""
-
-_HEARTBEATS_KEPT: Final = 100
-"""Unconfirmed heartbeats remembered; silence breaks the stream long before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """An attempt to stop. No result of it is wanted, but its end is a fact to report to the session."""
-
-    token: int
-    grace_s: float
-    """How long its program may take to end by itself before it is killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Actions:
-    """What is to be done, in this order: stops before starts, since both use the same slots."""
-
-    stop: Sequence[Stop] = ()
-    """Attempts to stop."""
-
-    start: Sequence[Lease] = ()
-    """Attempts to start, in this order."""
-
-    forgotten: Sequence[int] = ()
-    """Tokens whose results the scheduler has recorded."""
-
-    stale: Sequence[int] = ()
-    """Tokens whose results it refused."""
-
-    checkpoints: Sequence[tuple[int, int, str]] = ()
-    """Settled checkpoints: token, sequence, and the error, empty if it is durable."""
-
-    redirect: str | None = None
-    """Not None: close this stream and open one to the address; empty: to any replica, after a pause."""
-
-    hang_up: str = ""
-    """Not empty: close this stream for this reason and open another."""
-
-
-NOTHING: Final = Actions()
-"""No actions."""
+_TALKING: Final = frozenset({StreamState.WORKING, StreamState.DRAINING})
 
 
 class Session:
@@ -126,31 +57,19 @@ class Session:
         self._hello = hello
         self._concurrency = concurrency
         self._leaving = False
-        # The places of leases, by token. `_fresh` and `_reported` both run; the first are not reported as started yet. Both hold
-        # the instant of the start and are in that order.
+        self._renewal = Renewal()
+        self._outbox = Outbox()
+        self._opened_at = 0.0
+        self._hello_due = False
+        self._beat_due: Resources | None = None
+        # The places of leases, by token. `_fresh` and `_reported` both run; the first are not reported as started yet.
+        # Both hold the instant of the start and are in that order.
         self._waiting: OrderedDict[int, Lease] = OrderedDict()
         self._fresh: dict[int, float] = {}
         self._reported: dict[int, float] = {}
         self._results: dict[int, Result] = {}
         # True: the lease is still ours and is given back when the work has ended.
         self._stopping: dict[int, bool] = {}
-        # What is to be said.
-        self._hello_due = False
-        self._goodbye_due = False
-        self._beat_due: Resources | None = None
-        self._acks: list[int] = []
-        self._outbox: deque[Result] = deque()
-        self._started: list[StartedAttempt] = []
-        self._releases: list[int] = []
-        self._checkpoints = UnconfirmedCheckpoints()
-        # Time.
-        self._ttl_s = 0.0
-        self._interval_s = math.inf
-        self._trusted_until = -math.inf
-        self._opened_at = 0.0
-        self._beat_at = math.inf
-        self._sequence = 0
-        self._beats: dict[int, float] = {}
         # Gathered for the next `Actions`.
         self._stop: list[Stop] = []
         self._start: list[Lease] = []
@@ -180,9 +99,12 @@ class Session:
 
     def broken(self) -> None:
         """Note that the stream has ended; legal in every state, since it may end after a redirect too."""
-        if self.state in {StreamState.GREETING, StreamState.WORKING, StreamState.DRAINING}:
+        if self.state is StreamState.GREETING or self.state in _TALKING:
             self._move(StreamEvent.BROKEN)
-        self._forget_stream()
+        self._hello_due = False
+        self._beat_due = None
+        self._renewal.stream_ended()
+        self._outbox.stream_ended()
 
     def received(self, message: WorkResponse, now: float) -> Actions:
         """Take a message. Raises `RemoteProtocolError` if it breaks the rules: the stream is then to be closed."""
@@ -190,8 +112,7 @@ class Session:
         if kind is None:
             raise RemoteProtocolError("a message without content")
         greeting = kind in {"welcome", "redirect"}
-        expected = (StreamState.GREETING,) if greeting else (StreamState.WORKING, StreamState.DRAINING)
-        if self.state not in expected:
+        if (self.state is not StreamState.GREETING) if greeting else (self.state not in _TALKING):
             raise RemoteProtocolError(f"{kind} while {self.state.value}")
         self._on[kind](message, now)
         return self._emit(now)
@@ -199,9 +120,9 @@ class Session:
     def finished(self, results: Sequence[Result], now: float) -> Actions:
         """Note that attempts have ended, with the results they would report; those of stopped ones are dropped."""
         # First of all: a process that was paused past its leases must not report what ended meanwhile.
-        if now >= self._trusted_until:
+        if now >= self._renewal.trusted_until:
             self._lose(now)
-        fresh, reported, kept, outbox = self._fresh, self._reported, self._results, self._outbox
+        fresh, reported, kept, outbox = self._fresh, self._reported, self._results, self._outbox.results
         for result in results:
             token = result.token
             if fresh.pop(token, None) is None and reported.pop(token, None) is None:
@@ -216,18 +137,16 @@ class Session:
 
         `now_us` is the same instant on the wall clock, in microseconds since the Unix epoch.
         """
-        if now >= self._trusted_until:
+        if now >= self._renewal.trusted_until:
             self._lose(now)
         if self.state is StreamState.GREETING:
             if now >= self._opened_at + HELLO_TIMEOUT_S:
                 self._hang_up = "hello was not answered"
-        elif self.state in {StreamState.WORKING, StreamState.DRAINING}:
+        elif self.state in _TALKING:
             self._report_started(now, now_us)
-            if now >= self._beat_at:
-                self._beat_at = now + self._interval_s
+            if self._renewal.beat_due(now):
                 self._beat_due = resources
-            if self._beats and now - next(iter(self._beats.values())) > self._ttl_s / 2:
-                # Half of the lease's life is left for a reconnect to renew it.
+            if self._renewal.unanswered(now):
                 self._hang_up = "heartbeats are not confirmed"
         return self._emit(now)
 
@@ -235,7 +154,7 @@ class Session:
         """Note the progress of a running attempt; answer its sequence, or None if the attempt is not running."""
         if token not in self._fresh and token not in self._reported:
             return None
-        return self._checkpoints.add(token, checkpoint_json)
+        return self._outbox.checkpoints.add(token, checkpoint_json)
 
     def leave(self, now: float) -> Actions:
         """Note that the process is to end: give back what has not started and ask for no more leases."""
@@ -248,7 +167,7 @@ class Session:
 
     def abandon(self, now: float, *, grace_s: float) -> Actions:
         """Note that running attempts can wait no longer: stop them, and give their leases back as they end."""
-        self._stop_running(grace_s=grace_s, give_back=True)
+        self._stop_running(grace_s)
         return self._emit(now)
 
     # ---- questions
@@ -263,18 +182,13 @@ class Session:
         """How many attempts run, those that are being stopped included."""
         return len(self._fresh) + len(self._reported) + len(self._stopping)
 
-    @property
-    def unconfirmed(self) -> int:
-        """How many results the scheduler has not confirmed."""
-        return len(self._results)
-
     def next_deadline(self) -> float:
         """Answer the instant of the next `tick`; infinite if none is needed."""
-        deadline = self._trusted_until if self._fresh or self._reported or self._waiting else math.inf
+        deadline = self._renewal.trusted_until if self._fresh or self._reported or self._waiting else math.inf
         if self.state is StreamState.GREETING:
             return min(deadline, self._opened_at + HELLO_TIMEOUT_S)
-        if self.state in {StreamState.WORKING, StreamState.DRAINING}:
-            deadline = min(deadline, self._beat_at)
+        if self.state in _TALKING:
+            deadline = min(deadline, self._renewal.beat_at)
             if self._fresh:
                 deadline = min(deadline, next(iter(self._fresh.values())) + STARTED_AFTER_S)
         return deadline
@@ -283,44 +197,25 @@ class Session:
         """Take the next thing to say, or None. `now` must be read just before it is sent: renewals count from there."""
         if self.state is StreamState.GREETING:
             return self._next_hello(now)
-        if self.state not in {StreamState.WORKING, StreamState.DRAINING}:
+        if self.state not in _TALKING:
             return None
         if self._beat_due is not None:
             resources, self._beat_due = self._beat_due, None
-            self._sequence += 1
-            self._beats[self._sequence] = now
-            return WorkRequest(heartbeat=Heartbeat(sequence=self._sequence, resources=resources))
-        if self._acks:
-            batches, self._acks = self._acks, []
-            return WorkRequest(lease_ack=LeaseAck(batches=batches))
-        # Before results, so that the last checkpoint of an attempt is there before its end.
-        checkpoint = self._checkpoints.next_message()
-        if checkpoint is not None:
-            return WorkRequest(checkpoint=checkpoint)
-        if self._outbox:
-            message = self._next_results()
-            if message is not None:
-                return message
-        return self._next_aside()
+            return WorkRequest(heartbeat=Heartbeat(sequence=self._renewal.beat_sent(now), resources=resources))
+        message = self._outbox.next_message(self._results)
+        if message is None:
+            self._close_if_empty()
+        return message
 
     # ---- messages
 
     def _on_welcome(self, message: WorkResponse, now: float) -> None:
-        welcome = message.welcome
-        self._ttl_s = welcome.lease_ttl.ToMicroseconds() / 1e6
-        self._interval_s = welcome.heartbeat_interval.ToMicroseconds() / 1e6
-        if not 0 < self._interval_s < self._ttl_s * (1 - MARGIN_FRACTION):
-            raise RemoteProtocolError(f"leases of {self._ttl_s} s with heartbeats every {self._interval_s} s")
-        if 0 not in self._beats:
-            raise RemoteProtocolError("welcome before hello")
+        self._renewal.welcomed(message.welcome, now)
         self._move(StreamEvent.WELCOMED)
-        # Hello named the leases held, so it renewed them; the first heartbeat follows after an interval.
-        self._renew(self._beats.pop(0))
-        self._beat_at = now + self._interval_s
-        for token in welcome.dropped_tokens:
+        for token in message.welcome.dropped_tokens:
             self._drop(token)
-        self._outbox = deque(self._results.values())
-        self._checkpoints.send_again()
+        self._outbox.resume(self._results.values())
+        # What was said of starts may have been lost with the last stream.
         self._fresh, self._reported = {**self._reported, **self._fresh}, {}
         if self._leaving:
             self._give_back_waiting()
@@ -328,14 +223,13 @@ class Session:
 
     def _on_leases(self, message: WorkResponse, _now: float) -> None:
         batch = message.leases
-        self._acks.append(batch.batch)
-        waiting, fresh, reported, results, stopping = (
-            self._waiting, self._fresh, self._reported, self._results, self._stopping,
-        )  # fmt: skip
+        self._outbox.acks.append(batch.batch)
+        waiting, fresh, reported = self._waiting, self._fresh, self._reported
+        results, stopping = self._results, self._stopping
         for lease in batch.leases:
             token = lease.token
             if token in waiting or token in fresh or token in reported or token in results or token in stopping:
-                continue
+                continue  # sent again after a reconnect
             waiting[token] = lease
         # Stopped work holds slots the scheduler no longer counts, so some excess is no fault; twice over is.
         if len(waiting) > 2 * self._hello.capacity:
@@ -346,22 +240,15 @@ class Session:
     def _on_result_ack(self, message: WorkResponse, _now: float) -> None:
         ack = message.result_ack
         self._forgotten, self._stale = ack.tokens, ack.stale_tokens
-        results = self._results
+        results, checkpoints = self._results, self._outbox.checkpoints
         for tokens in (ack.tokens, ack.stale_tokens):
             for token in tokens:
                 results.pop(token, None)
-        if self._checkpoints:
-            for tokens in (ack.tokens, ack.stale_tokens):
-                for token in tokens:
-                    self._settled += self._checkpoints.drop(token, "the attempt has ended")
+                if checkpoints:
+                    self._settled += checkpoints.drop(token, "the attempt has ended")
 
     def _on_heartbeat_ack(self, message: WorkResponse, _now: float) -> None:
-        sequence = message.heartbeat_ack.sequence
-        sent_at = self._beats.get(sequence)
-        if sent_at is None:
-            raise RemoteProtocolError(f"heartbeat {sequence} was confirmed and never sent, or confirmed twice")
-        self._beats = {number: at for number, at in self._beats.items() if number > sequence}
-        self._renew(sent_at)
+        self._renewal.confirmed(message.heartbeat_ack.sequence)
 
     def _on_cancel(self, message: WorkResponse, _now: float) -> None:
         for token in message.cancel.tokens:
@@ -369,7 +256,7 @@ class Session:
 
     def _on_checkpoint_ack(self, message: WorkResponse, _now: float) -> None:
         ack = message.checkpoint_ack
-        if self._checkpoints.confirm(ack.token, ack.sequence):
+        if self._outbox.checkpoints.confirm(ack.token, ack.sequence):
             self._settled.append((ack.token, ack.sequence, ack.error))
 
     def _on_redirect(self, message: WorkResponse, _now: float) -> None:
@@ -382,94 +269,59 @@ class Session:
 
     # ---- leases
 
-    def _renew(self, sent_at: float) -> None:
-        self._trusted_until = max(self._trusted_until, sent_at + self._ttl_s * (1 - MARGIN_FRACTION))
-
     def _lose(self, now: float) -> None:
         """Give up what may be another's soon. Results stay: their tokens say whether they still count."""
         self._give_back_waiting()
-        end = self._trusted_until + self._ttl_s * MARGIN_FRACTION
-        grace_s = min(self._ttl_s * LOST_GRACE_FRACTION, max(0.0, end - now))
-        self._stop_running(grace_s=grace_s, give_back=True)
+        self._stop_running(self._renewal.lost_grace_s(now))
 
     def _drop(self, token: int) -> None:
         """Forget a lease that no longer counts, stopping its work."""
         if self._waiting.pop(token, None) is not None or self._results.pop(token, None) is not None:
-            self._settled += self._checkpoints.drop(token, "the lease is lost")
+            self._settled += self._outbox.checkpoints.drop(token, "the lease is lost")
         elif self._fresh.pop(token, None) is not None or self._reported.pop(token, None) is not None:
-            self._begin_stop(token, STOP_GRACE_S, give_back=False)
+            self._begin_stop(token, STOP_GRACE_S, ours=False)
         elif token in self._stopping:
             self._stopping[token] = False
 
-    def _stop_running(self, *, grace_s: float, give_back: bool) -> None:
+    def _stop_running(self, grace_s: float) -> None:
         tokens = [*self._reported, *self._fresh]
         self._reported.clear()
         self._fresh.clear()
         for token in tokens:
-            self._begin_stop(token, grace_s, give_back=give_back)
+            self._begin_stop(token, grace_s, ours=True)
 
-    def _begin_stop(self, token: int, grace_s: float, *, give_back: bool) -> None:
-        self._stopping[token] = give_back
+    def _begin_stop(self, token: int, grace_s: float, *, ours: bool) -> None:
+        self._stopping[token] = ours
         self._stop.append(Stop(token, grace_s))
-        self._settled += self._checkpoints.drop(token, "the lease is lost")
+        self._settled += self._outbox.checkpoints.drop(token, "the lease is lost")
 
     def _stopped(self, token: int) -> None:
-        give_back = self._stopping.pop(token, None)
-        if give_back is None:
+        ours = self._stopping.pop(token, None)
+        if ours is None:
             raise LocalProtocolError(f"an attempt ended that does not run: {token}")
-        if give_back and self.state is not StreamState.OFFLINE:
-            self._releases.append(token)
+        if ours and self.state is not StreamState.OFFLINE:
+            self._outbox.releases.append(token)
 
     def _give_back_waiting(self) -> None:
         # Without a stream there is nothing to say: the next hello will not name them.
         if self.state is not StreamState.OFFLINE:
-            self._releases.extend(self._waiting)
+            self._outbox.releases.extend(self._waiting)
         self._waiting.clear()
 
-    # ---- what is said
+    # ---- the rest
 
     def _next_hello(self, now: float) -> WorkRequest | None:
         if not self._hello_due:
             return None
         self._hello_due = False
-        self._beats = {0: now}  # hello counts as a heartbeat; the stream's own are numbered on from the last
+        self._renewal.hello_sent(now)
         hello = Hello()
         hello.CopyFrom(self._hello)
-        held = (self._waiting, self._reported, self._fresh, self._results)
-        hello.held_tokens.extend(token for place in held for token in place)
+        for place in (self._waiting, self._reported, self._fresh, self._results):
+            hello.held_tokens.extend(place)
+        # Work that is being stopped still runs: another must not get it before it was given back.
         hello.held_tokens.extend(token for token, ours in self._stopping.items() if ours)
         return WorkRequest(hello=hello)
-
-    def _next_results(self) -> WorkRequest | None:
-        outbox, kept = self._outbox, self._results
-        chunk: list[Result] = []
-        size = 0
-        while outbox and len(chunk) < RESULTS_MAX and size < RESULT_BYTES_MAX:
-            result = outbox.popleft()
-            if result.token in kept:  # else it was dropped meanwhile
-                chunk.append(result)
-                size += result.ByteSize()
-        if not chunk:
-            return None
-        request = WorkRequest()
-        request.results.results.extend(chunk)
-        return request
-
-    def _next_aside(self) -> WorkRequest | None:
-        """Take what is neither urgent nor on the way of every task."""
-        if self._started:
-            request = WorkRequest()
-            request.started.attempts.extend(self._started)
-            self._started = []
-            return request
-        if self._releases:
-            tokens, self._releases = self._releases, []
-            return WorkRequest(release=Release(tokens=tokens))
-        if self._goodbye_due:
-            self._goodbye_due = False
-            return WorkRequest(goodbye=Goodbye())
-        self._close_if_empty()
-        return None
 
     def _report_started(self, now: float, now_us: int) -> None:
         while self._fresh:
@@ -478,46 +330,33 @@ class Session:
                 break
             del self._fresh[token]
             self._reported[token] = at
-            self._started.append(StartedAttempt(token=token, started_at_us=now_us - round((now - at) * 1e6)))
+            started_at_us = now_us - round((now - at) * 1e6)
+            self._outbox.started.append(StartedAttempt(token=token, started_at_us=started_at_us))
 
     def _say_goodbye(self) -> None:
         self._move(StreamEvent.LEFT)
-        self._goodbye_due = True
-
-    # ---- the rest
-
-    def _move(self, event: StreamEvent) -> None:
-        self.state = next_state(self.state, event)
-
-    def _forget_stream(self) -> None:
-        """Forget what only this stream needed; welcome makes due anew what must be said on the next."""
-        self._hello_due = self._goodbye_due = False
-        self._beat_due = None
-        self._beats.clear()
-        self._beat_at = math.inf
-        self._acks.clear()
-        self._started.clear()
-        self._outbox.clear()
-        # Hello names what is held, and these are not among it.
-        self._releases.clear()
+        self._outbox.goodbye = True
 
     def _close_if_empty(self) -> None:
         """Close once asked to leave, with nothing held and nothing to say."""
         if not self._leaving or self.state in {StreamState.CLOSED, StreamState.WORKING}:
             return
-        if not (self.held or self._goodbye_due or self._releases):
+        if not (self.held or self._outbox.goodbye or self._outbox.releases):
             self._move(StreamEvent.EMPTIED)
+
+    def _move(self, event: StreamEvent) -> None:
+        self.state = next_state(self.state, event)
 
     def _emit(self, now: float) -> Actions:
         """Fill free slots and hand out what has gathered."""
-        if self._waiting and now < self._trusted_until:
+        if self._waiting and now < self._renewal.trusted_until:
             free = self._concurrency - self.running
             while free > 0 and self._waiting:
                 token, lease = self._waiting.popitem(last=False)
                 self._fresh[token] = now
                 self._start.append(lease)
                 free -= 1
-        if self._leaving and not self._results:
+        if self._leaving:
             self._close_if_empty()
         idle = self._redirect is None and not self._hang_up
         if idle and not (self._start or self._stop or self._forgotten or self._stale or self._settled):

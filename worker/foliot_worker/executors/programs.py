@@ -117,7 +117,7 @@ class Programs:
 
     def start(self, attempt: Attempt, host: Host, program: Program) -> None:
         """Start a program as an attempt: it is watched for its timeout and reported. Does not raise."""
-        attempt.started_at_us = self._clock.now_us()
+        attempt.started_at_us = attempt.started_at_us or self._clock.now_us()
         try:
             self._spawn(attempt, host, program)
         except (OSError, ValueError) as error:
