@@ -6,6 +6,7 @@ The embedded PostgreSQL runs with the settings that users get, fsync included. T
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ class Child:
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "foliot_gateway.cli.main", *self._arguments),
+                *("-m", "foliot_gateway.cli.child", str(os.getpid()), *self._arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

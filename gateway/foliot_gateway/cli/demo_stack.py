@@ -37,7 +37,6 @@ GONE_WITHIN_S: Final = 3.0
 
 _GONE_POLL_S: Final = 0.02
 _LOG_TAIL_LINES: Final = 15
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -134,13 +133,13 @@ class PrivateStack:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "foliot_gateway.cli.main",
+                "foliot_gateway.cli.child",  # it ends when we do, however we do
+                str(os.getpid()),
                 *self._arguments(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=self._environ,
-                preexec_fn=_die_with_parent,  # there are no threads yet that could hold a lock
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
             )
         assert self._process.stdout is not None
@@ -221,7 +220,3 @@ def _children() -> dict[int, str]:
 
 def _adopt_orphans(*, adopt: bool) -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
-
-
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
