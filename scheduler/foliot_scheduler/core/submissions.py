@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from foliot_scheduler.core import leases, tasks
 from foliot_scheduler.core.effects import AttemptRecord, Refusal, Repeated
 from foliot_scheduler.core.model import Outcome, Stored, Task
+from foliot_scheduler.core.readiness import count_parent
 from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
 from foliot_scheduler.core.types import TaskId, WorkerId
 
@@ -156,6 +157,9 @@ def delete(state: State, command: commands.DeleteTask) -> None:
         if task.state is TaskState.READY:
             tasks.leave_ready(state, task)
         _detach(state, task)
+        for child in task.children or ():  # they started without it; a change may have them wait again, but not for this one
+            child.parents_open -= 1
+            count_parent(child, TaskState.CANCELLED)
         del state.tasks[task.id]
         task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever still knows it leaves it alone
     state.note_record_used(task.id)

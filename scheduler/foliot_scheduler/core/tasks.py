@@ -141,6 +141,7 @@ def settle(state: State) -> None:
 
 def _children(task: Task) -> Iterable[Task]:
     run = task.run
+    waiting = task.children or ()  # tasks on their own may wait for one of a run too
     if run is None:
-        return task.children or ()
-    return [run.tasks[position] for position in run.plan.graph.children[task.position]]
+        return waiting
+    return [*[run.tasks[position] for position in run.plan.graph.children[task.position]], *waiting]
