@@ -71,7 +71,6 @@ class Gates:
             gate.inside -= 1
             assert gate.inside >= 0
             self._wake(key, woken)
-            self._drop_if_unused(key)
 
     def pass_on(self, task: Task, woken: list[Task]) -> None:
         """Have a ready task wait no more, and give the chance it may hold to those behind it, appended to `woken`."""
@@ -79,26 +78,22 @@ class Gates:
         if gate is not None:
             del gate.waiters[task.id]
         for limit in task.plan.limits:
-            key = (task.project, limit.key)
-            self._wake(key, woken)
-            self._drop_if_unused(key)
+            self._wake((task.project, limit.key), woken)
 
     def waiting(self) -> int:
         """How many tasks wait at a gate."""
         return len(self._waiting)
 
     def _wake(self, key: tuple[Project, str], woken: list[Task]) -> None:
-        """Give the first waiter of a gate a chance, if there is a place for it."""
+        """Give the first waiter of a gate a chance, if there is a place for it; forget a gate that nobody uses."""
         gate = self._gates.get(key)
-        if gate is None or not gate.waiters:
+        if gate is None:
             return
-        task = next(iter(gate.waiters.values()))
-        if gate.inside < next(limit.max_running for limit in task.plan.limits if limit.key == key[1]):
-            del gate.waiters[task.id]
-            del self._waiting[task.id]
-            woken.append(task)
-
-    def _drop_if_unused(self, key: tuple[Project, str]) -> None:
-        gate = self._gates.get(key)
-        if gate is not None and not gate.inside and not gate.waiters:
+        if gate.waiters:
+            task = next(iter(gate.waiters.values()))
+            if gate.inside < next(limit.max_running for limit in task.plan.limits if limit.key == key[1]):
+                del gate.waiters[task.id]
+                del self._waiting[task.id]
+                woken.append(task)
+        if not gate.inside and not gate.waiters:
             del self._gates[key]

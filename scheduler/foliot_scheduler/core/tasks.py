@@ -73,6 +73,9 @@ def make_ready(state: State, task: Task) -> None:
     task.due = None
     if task.plan.placement.kind is Kind.MARKER:
         task.started = state.now
+        task.outcome = None
+        task.exit_code = None
+        task.error = ""
         end(state, task, TaskEvent.PASSED)
     else:
         state.ready.push(task)
