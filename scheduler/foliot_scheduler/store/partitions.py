@@ -54,7 +54,6 @@ _ROWS_TIMEOUT: Final = "5s"
 
 _ID_BYTES: Final = 16
 _MS_BYTES: Final = 6
-_DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
 
 _GIVEN_UP: Final = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.DeadlockDetectedError)
@@ -91,7 +90,8 @@ class RetentionSettings:
 
     history: timedelta = timedelta(days=30)
     """How long after their creation ended tasks and runs are kept, with attempts, logs and checkpoints, and how long after the
-    fact decided due times, deleted jobs and workers that left. Days go as a whole, so up to a day longer; at least a day."""
+    fact decided due times, deleted jobs, replaced versions and workers that left. Days go as a whole, so up to a day longer; at
+    least a day."""
 
     def __post_init__(self) -> None:
         if self.history < timedelta(days=1):
@@ -156,9 +156,18 @@ def day_bounds(day: date) -> tuple[bytes, bytes]:
     return _first_id(day), _first_id(day + timedelta(days=1))
 
 
+def lowest_id(instant: Micros) -> bytes:
+    """Return the lowest id that something created at an instant, or later, can have."""
+    return (instant // 1_000).to_bytes(6, "big") + bytes(10)
+
+
+def lowest_id(instant: Micros) -> bytes:
+    """The lowest id that could have been made at an instant or after it (0 or later)."""
+    return (instant // 1_000).to_bytes(_MS_BYTES, "big") + bytes(_ID_BYTES - _MS_BYTES)
+
+
 def _first_id(day: date) -> bytes:
-    milliseconds = (day - _EPOCH).days * _DAY_MS
-    return milliseconds.to_bytes(_MS_BYTES, "big") + bytes(_ID_BYTES - _MS_BYTES)
+    return lowest_id(Micros((day - _EPOCH).days * 24 * HOUR))
 
 
 async def create_ahead(conn: Connection, *, now_us: int) -> PartitionReport:
@@ -185,7 +194,7 @@ async def run_once(conn: Connection, *, now_us: int, settings: RetentionSettings
         cutoff = Micros(now - settings.history // timedelta(microseconds=1))
         await _drop_before(conn, cutoff, progress)
         for table in TABLES:
-            await _delete(conn, f"{table.name}_default", (_first_id(day_of(cutoff)), cutoff), progress)
+            await _delete(conn, f"{table.name}_default", (lowest_id(cutoff), cutoff), progress)
         for name in _ROW_WISE:
             await _delete(conn, name, (cutoff,), progress)
         await _delete(conn, "idempotency", (Micros(now - IDEMPOTENCY_KEPT),), progress)
