@@ -14,7 +14,8 @@ from foliot_scheduler.core.types import HOUR, MINUTE, SECOND, Micros, Span, Toke
 
 if TYPE_CHECKING:
     from foliot_scheduler.core.commands import Once
-    from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Run, Task, Worker
+    from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Outcome, Run, Task, Worker
+    from foliot_scheduler.core.transitions import TaskState
     from foliot_scheduler.core.types import Draw, JobId, NewId, Project, RunId, TaskId, WorkerId
 
 EPOCH_SHIFT = 32
@@ -68,6 +69,15 @@ class KnownKey(NamedTuple):
     ids: bytes
 
 
+RowMark = tuple[Micros, "TaskState", int, "Outcome | None"]
+"""What tells the rows that an ended task had at different times apart, also while the clock stands still."""
+
+
+def row_mark(task: Task) -> RowMark:
+    """Return the mark of an ended task's row."""
+    return (task.updated, task.state, task.attempt, task.outcome)
+
+
 class State:
     """The single owner of all mutable scheduling state; changed only by the functions of this package."""
 
@@ -75,7 +85,6 @@ class State:
         "_counter",
         "_key_order",
         "_keys",
-        "_records_changed",
         "batches",
         "draw",
         "effects",
@@ -89,6 +98,7 @@ class State:
         "new_id",
         "now",
         "ready",
+        "records_used",
         "runs",
         "settings",
         "settling",
@@ -126,7 +136,8 @@ class State:
         self._counter = 0
         self._keys: dict[tuple[Project, str], KnownKey] = {}
         self._key_order: deque[tuple[Micros, tuple[Project, str]]] = deque()
-        self._records_changed: OrderedDict[TaskId, Micros] = OrderedDict()
+        self.records_used: OrderedDict[TaskId, tuple[Micros, RowMark | None]] = OrderedDict()
+        """Ended tasks that commands changed lately: when, and the mark of their row now; None while they live or are deleted."""
 
     def next_tokens(self, count: int) -> Token:
         """Reserve consecutive fencing tokens and return the first."""
@@ -140,17 +151,20 @@ class State:
         task.updated = self.now
         self.effects.writes.tasks[task.id] = task
 
-    def note_record_used(self, task_id: TaskId) -> None:
-        """Note that a command changed, revived or deleted an ended task: rows of it that were read before are outdated."""
-        records = self._records_changed
-        records[task_id] = self.now
-        records.move_to_end(task_id)
-        while next(iter(records.values())) + self.settings.key_kept < self.now:
+    def note_record_used(self, task: Task, *, ended: bool) -> None:
+        """Note that a command changed an ended task, or revived or deleted it: rows of it that were read before are outdated."""
+        records = self.records_used
+        records[task.id] = (self.now, row_mark(task) if ended else None)
+        records.move_to_end(task.id)
+        while next(iter(records.values()))[0] + self.settings.key_kept < self.now:
             records.popitem(last=False)
 
     def is_outdated(self, record: Task) -> bool:
         """Whether the row of a task that is not live was read before what is known here."""
-        return record.is_live or record.updated < self._records_changed.get(record.id, 0)
+        if record.is_live:
+            return True
+        known = self.records_used.get(record.id)
+        return known is not None and known[1] != row_mark(record)
 
     def repeated(self, project: Project, once: Once | None) -> Repeated | None:
         """Return the first call's ids if its key is known; raises Refusal if it came with another request."""

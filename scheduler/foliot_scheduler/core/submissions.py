@@ -95,7 +95,7 @@ def update(state: State, command: commands.UpdateTask) -> Task:
         assert change.plan is not None
         task.plan = change.plan
         if not task.is_live:
-            state.note_record_used(task.id)
+            state.note_record_used(task, ended=True)
         return task.snapshot()
     if task.state is TaskState.READY:
         tasks.leave_ready(state, task)
@@ -162,7 +162,7 @@ def delete(state: State, command: commands.DeleteTask) -> None:
             count_parent(child, TaskState.CANCELLED)
         del state.tasks[task.id]
         task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever still knows it leaves it alone
-    state.note_record_used(task.id)
+    state.note_record_used(task, ended=False)
     writes = state.effects.writes
     writes.tasks.pop(task.id, None)
     writes.plans_changed.discard(task.id)
@@ -223,7 +223,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
     task.failed_attempts = task.lost_attempts = 0
     task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
     state.tasks[task.id] = task
-    state.note_record_used(task.id)
+    state.note_record_used(task, ended=False)
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
     tasks.release(state, task)
     state.remember(command.project, command.once, task.id)

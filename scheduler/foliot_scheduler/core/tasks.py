@@ -121,6 +121,8 @@ def end(state: State, task: Task, event: TaskEvent) -> None:
     task.due = None
     del state.tasks[task.id]
     state.write_task(task)
+    if task.id in state.records_used:
+        state.note_record_used(task, ended=True)
     if task.run is not None or task.children:
         state.settling.append(task)
 
