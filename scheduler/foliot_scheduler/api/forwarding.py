@@ -16,6 +16,9 @@ from foliot.client import channel_options
 from foliot.kit.telemetry import TRACEPARENT, inject_metadata
 from foliot_scheduler.api.calls import FORWARDED_ENTRY, remaining_s
 from foliot_scheduler.api.errors import no_leader
+from foliot_scheduler.api.ports import LeaderAddress
+from foliot_scheduler.store import election
+from foliot_scheduler.store.pool import Pool, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +36,23 @@ _HOP_ENTRIES: Final = frozenset({"user-agent", "content-type", "te", TRACEPARENT
 def open_plain_channel(address: str) -> grpc.aio.Channel:
     """Open a channel in clear to another replica."""
     return grpc.aio.insecure_channel(address, options=channel_options())
+
+
+def leader_finder(pool: Pool, shard: int) -> FindLeader:
+    """Answer what reads from PostgreSQL who leads a shard."""
+
+    async def find() -> LeaderAddress | None:
+        with translated("read who leads"):
+            connection = await pool.acquire()
+        try:
+            found = await election.read_leadership(connection, shard)
+        finally:
+            await pool.release(connection)
+        if found is None or not found.leader:
+            return None
+        return LeaderAddress(found.leader, found.address, found.epoch)
+
+    return find
 
 
 class _Peer:

