@@ -158,11 +158,6 @@ def day_bounds(day: date) -> tuple[bytes, bytes]:
 
 def lowest_id(instant: Micros) -> bytes:
     """Return the lowest id that something created at an instant, or later, can have."""
-    return (instant // 1_000).to_bytes(6, "big") + bytes(10)
-
-
-def lowest_id(instant: Micros) -> bytes:
-    """The lowest id that could have been made at an instant or after it (0 or later)."""
     return (instant // 1_000).to_bytes(_MS_BYTES, "big") + bytes(_ID_BYTES - _MS_BYTES)
 
 
