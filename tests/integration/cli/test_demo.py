@@ -6,12 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 COMMAND = [sys.executable, "-m", "foliot_gateway.cli.main", "demo"]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a socket's path has 107 bytes at most, and pytest's folders fill most of them."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as name:
+        yield Path(name)
 
 
 def environ(folder: Path) -> dict[str, str]:
@@ -35,28 +44,28 @@ def left_running(folder: Path) -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_it_runs_the_pipeline_and_leaves_nothing(tmp_path: Path) -> None:
-    done = subprocess.run([*COMMAND, "--files", "6"], env=environ(tmp_path), capture_output=True, text=True, check=False)
+def test_it_runs_the_pipeline_and_leaves_nothing(folder: Path) -> None:
+    done = subprocess.run([*COMMAND, "--files", "6"], env=environ(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "went on after line" in done.stdout
     assert "all is well" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-    assert left_running(tmp_path) == []
+    assert list(folder.iterdir()) == []
+    assert left_running(folder) == []
 
 
 @pytest.mark.timeout(120)
-def test_it_keeps_what_it_is_asked_to(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
+def test_it_keeps_what_it_is_asked_to(folder: Path) -> None:
+    kept = folder / "kept"
     arguments = ["--files", "2", "--keep", str(kept)]
-    done = subprocess.run([*COMMAND, *arguments], env=environ(tmp_path), capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND, *arguments], env=environ(folder), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (kept / "pipeline" / "report.txt").is_file()
 
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_stops_the_stack(tmp_path: Path, interrupt: signal.Signals) -> None:
-    with subprocess.Popen(COMMAND, env=environ(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+def test_an_interrupt_stops_the_stack(folder: Path, interrupt: signal.Signals) -> None:
+    with subprocess.Popen(COMMAND, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
         for line in demo.stdout:
@@ -66,5 +75,5 @@ def test_an_interrupt_stops_the_stack(tmp_path: Path, interrupt: signal.Signals)
         said = demo.stdout.read() + demo.stderr.read()
     assert demo.returncode == 128 + interrupt, said
     assert "the stack was stopped" in said
-    assert list(tmp_path.iterdir()) == []
-    assert left_running(tmp_path) == []
+    assert list(folder.iterdir()) == []
+    assert left_running(folder) == []
