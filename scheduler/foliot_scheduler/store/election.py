@@ -58,12 +58,20 @@ async def wait_for_lock(conn: Connection, shard: int) -> bool:
         return True
 
 
-async def take_epoch(conn: Connection, shard: int, *, leader: str, address: str) -> tuple[int, Micros]:
+async def take_epoch(conn: Connection, shard: int) -> tuple[int, Micros]:
     """Begin a term and return its epoch and beginning; waits for the commits of the term before."""
     with translated("begin a term"):
-        row = await conn.fetchrow(_SQL["take_epoch"], shard, leader, address)
+        row = await conn.fetchrow(_SQL["take_epoch"], shard)
     assert row is not None, "ensure_row comes first"
     return row["epoch"], row["elected_at"]
+
+
+async def announce(conn: Connection, shard: int, epoch: int, *, leader: str, address: str) -> None:
+    """Say who leads and where; raises Fenced when the term is over."""
+    with translated("announce the term"):
+        proven = await conn.fetchval(_SQL["announce"], shard, epoch, leader, address)
+    if proven is None:
+        raise Fenced(f"epoch {epoch} of shard {shard} is over")
 
 
 async def renew(conn: Connection, shard: int, epoch: int) -> None:

@@ -1,0 +1,242 @@
+"""Puts together the statements of lists: which rows, in which order, from where on.
+
+Theory of operation. What is asked for lies in two tables, live and history, and history lies in daily partitions. Each order
+has an index, and each branch of a statement reads one index in that order and no further than the page, however many rows
+there are.
+A list by creation reads a few days at a time, newest first, because most pages are full after the first and a statement over
+all partitions takes longer to plan than to run. Where a page ended is its last row's sort value and id, so the next page starts
+with an index search, not by counting from the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from foliot_scheduler.core.transitions import ENDED_TASK_STATES, LIVE_TASK_STATES, TaskState
+from foliot_scheduler.core.types import Micros, Project, RunId, WorkerId
+from foliot_scheduler.store.partitions import lowest_id
+from foliot_scheduler.store.recovery import ID_BYTES
+from foliot_scheduler.store.rows import TaskRow
+from foliot_scheduler.store.sql import Queries
+
+_TASKS = Queries("queries/tasks.sql")
+
+_MS_BYTES: Final = 6
+_DAY_MS: Final = 86_400_000
+_REACHES_DAYS: Final = (1, 3, 7, 15, 31)
+"""How many days back each statement of a list by creation looks: as far as the history is kept by default, in a few steps."""
+
+_LIVE: Final = tuple(sorted(LIVE_TASK_STATES))
+_ENDED: Final = tuple(sorted(ENDED_TASK_STATES))
+
+
+class BadPageEndError(ValueError):
+    """A page's end that no list of this order gave."""
+
+
+class TaskSort(StrEnum):
+    """What a list of tasks is sorted by; ties are broken by creation."""
+
+    CREATED = "id"
+    UPDATED = "updated_at"
+    PRIORITY = "priority"
+    NAME = "name"
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks of a project a list holds; without any restriction, all."""
+
+    states: frozenset[TaskState] = frozenset()
+    """Empty: all."""
+    tag: str | None = None
+    run_id: RunId | None = None
+    worker_id: WorkerId | None = None
+    queue: str | None = None
+    standalone: bool = False
+    kind: str | None = None
+    priority: int | None = None
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class Statement:
+    """A statement that grows, and its arguments."""
+
+    arguments: list[object] = field(default_factory=list)
+
+    def bind(self, value: object) -> str:
+        """Add an argument and return how the text names it."""
+        self.arguments.append(value)
+        return f"${len(self.arguments)}"
+
+    def condition(self, fragment: str, value: object) -> str:
+        """Bind a value into a condition."""
+        return fragment.replace("{value}", self.bind(value))
+
+
+def fill(text: str, **parts: str) -> str:
+    """Put parts into a text's `{places}`; unlike `str.format` it leaves other braces alone."""
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    return text
+
+
+Window = tuple[tuple[str, bytes], ...]
+"""A span of ids: names of conditions (`from_id`, `above_id`, `below_id`) with their values."""
+
+EVERYTHING: Final[Window] = ()
+
+
+def windows(*, now: Micros, end: bytes, ascending: bool) -> list[Window]:
+    """Cut the ids from where a list goes on into spans that begin with a day and double.
+
+    Together they are all ids; how they are cut only decides how many partitions the first statements have to look at.
+    """
+    position = int.from_bytes(end[:_MS_BYTES], "big") // _DAY_MS if end else now // 1000 // _DAY_MS
+    if not ascending:
+        cuts = [_id_of_day(position - reach) for reach in (0, *_REACHES_DAYS)]
+        upper: Window = (("below_id", end),) if end else ()
+        spans: list[Window] = []
+        for cut in cuts:
+            spans.append((("from_id", cut), *upper))
+            upper = (("below_id", cut),)
+        return [*spans, upper]
+    if not end:
+        position -= _REACHES_DAYS[-1]
+    cuts = [_id_of_day(position + 1 + reach) for reach in (0, *_REACHES_DAYS)]
+    lower: Window = (("above_id", end),) if end else ()
+    spans = []
+    for cut in cuts:
+        spans.append((*lower, ("below_id", cut)))
+        lower = (("from_id", cut),)
+    return [*spans, lower]
+
+
+def run_window(run_id: RunId, end: bytes, *, ascending: bool) -> Window:
+    """The span of the tasks of a run, which are made after it, from where a list goes on."""
+    return (("above_id", run_id), *((("above_id" if ascending else "below_id", end),) if end else ()))
+
+
+def _id_of_day(day: int) -> bytes:
+    return lowest_id(Micros(max(day, 0) * _DAY_MS * 1000))
+
+
+def checked_end(end: bytes | None) -> bytes:
+    """Return where a list by creation ended, empty for the first page; raises BadPageEndError for what is no id."""
+    if end and len(end) != ID_BYTES:
+        raise BadPageEndError("a page's end has the wrong length")
+    return end or b""
+
+
+def task_page(
+    project: Project,
+    wanted: TaskFilter,
+    *,
+    sort: TaskSort,
+    ascending: bool,
+    limit: int,
+    offset: int,
+    window: Window = EVERYTHING,
+    end: bytes = b"",
+) -> tuple[str, list[object]]:
+    """Write the statement of a page of tasks, in a window of ids or after where the last page ended; raises BadPageEndError."""
+    statement = Statement()
+    conditions = _conditions(statement, project, wanted, window)
+    direction = "ASC" if ascending else "DESC"
+    if end:
+        conditions.append(_after(statement, sort, end, ascending=ascending))
+    order = f"{sort} {direction}" if sort is TaskSort.CREATED else f"{sort} {direction}, id {direction}"
+    places = {"order": order, "limit": f"{statement.bind(limit)}::bigint", "offset": f"{statement.bind(offset)}::bigint"}
+    branches = _branches(statement, conditions, wanted, merge_states=sort is TaskSort.CREATED)
+    text = fill(
+        _TASKS["list"],
+        branches="\nUNION ALL\n".join(
+            fill(_TASKS["branch"], columns=fill(_TASKS[f"{table}_columns"], conditions=where)) for table, where in branches
+        ),
+    )
+    return fill(text, **places), statement.arguments
+
+
+def task_count(project: Project, wanted: TaskFilter, window: Window = EVERYTHING) -> tuple[str, list[object]]:
+    """Write the statement that counts what a filter holds, in a window of ids."""
+    statement = Statement()
+    conditions = _conditions(statement, project, wanted, window)
+    branches = _branches(statement, conditions, wanted, merge_states=False)
+    text = fill(
+        _TASKS["count"],
+        branches="\nUNION ALL\n".join(fill(_TASKS[f"{table}_count"], conditions=where) for table, where in branches),
+    )
+    return text, statement.arguments
+
+
+def task_end(sort: TaskSort, row: TaskRow) -> bytes:
+    """Say where a page ended: its last row's id, and the value it is sorted by."""
+    values: Mapping[TaskSort, str] = {
+        TaskSort.CREATED: "",
+        TaskSort.UPDATED: str(row.updated_at),
+        TaskSort.PRIORITY: str(row.priority),
+        TaskSort.NAME: row.name,
+        TaskSort.STATE: row.state,
+    }
+    return row.id + values[sort].encode()
+
+
+def _conditions(statement: Statement, project: Project, wanted: TaskFilter, window: Window) -> list[str]:
+    conditions = [statement.condition(_TASKS["of_project"], project)]
+    conditions += [statement.condition(_TASKS[name], value) for name, value in window]
+    for name, value in (
+        ("with_tag", wanted.tag),
+        ("of_run", wanted.run_id),
+        ("of_worker", wanted.worker_id),
+        ("of_queue", wanted.queue),
+        ("of_kind", wanted.kind),
+        ("of_priority", wanted.priority),
+        ("with_name", wanted.name),
+    ):
+        if value is not None:
+            conditions.append(statement.condition(_TASKS[name], value))
+    if wanted.standalone:
+        conditions.append(_TASKS["standalone"])
+    return conditions
+
+
+def _branches(statement: Statement, conditions: list[str], wanted: TaskFilter, *, merge_states: bool) -> list[tuple[str, str]]:
+    """List the tables to read with their conditions.
+
+    `merge_states` reads each state that is asked for by itself, in the order of the index by state.
+    """
+    common = " AND ".join(conditions)
+    branches = []
+    for table, all_states in (("live", _LIVE), ("ended", _ENDED)):
+        states = [state for state in all_states if not wanted.states or state in wanted.states]
+        if not states:
+            continue
+        if merge_states and wanted.states:
+            branches += [(table, f"{common} AND {statement.condition(_TASKS['in_state'], state)}") for state in states]
+        elif len(states) == len(all_states):
+            branches.append((table, common))
+        else:
+            branches.append((table, f"{common} AND {statement.condition(_TASKS['in_states'], states)}"))
+    return branches
+
+
+def _after(statement: Statement, sort: TaskSort, end: bytes, *, ascending: bool) -> str:
+    """Write the condition that a row comes after where the last page ended."""
+    sign = ">" if ascending else "<"
+    if len(end) < ID_BYTES:
+        raise BadPageEndError("a page's end is too short")
+    task_id, value = end[:ID_BYTES], end[ID_BYTES:]
+    if sort is TaskSort.CREATED:
+        if value:
+            raise BadPageEndError("a page's end is too long")
+        return f"id {sign} {statement.bind(task_id)}"
+    try:
+        bound = int(value) if sort in {TaskSort.UPDATED, TaskSort.PRIORITY} else value.decode()
+    except ValueError as error:
+        raise BadPageEndError("a page's end is malformed") from error
+    return f"({sort}, id) {sign} ({statement.bind(bound)}, {statement.bind(task_id)})"

@@ -1,0 +1,52 @@
+-- columns: a job with its current version
+SELECT
+    job.id, job.project, job.state, job.version, job.created_at, job.updated_at, job.next_due_at, job.fires_at,
+    job.waiting_runs, job_version.spec
+FROM job
+JOIN job_version ON job_version.job_id = job.id AND job_version.version = job.version
+WHERE {conditions}
+
+-- page: a page of jobs, newest first
+{columns}
+ORDER BY job.id DESC
+LIMIT {limit} OFFSET {offset}
+
+-- count: how many jobs a filter holds
+SELECT count(*) FROM job WHERE {conditions}
+
+-- of_project: always there, as nobody may see another project's jobs
+job.project = {value}
+
+-- one: a job by its id
+job.id = {value}
+
+-- not_deleted: what lists hold unless told otherwise
+job.state <> 'deleted'
+
+-- in_state: jobs in one state
+job.state = {value}
+
+-- with_name: jobs of exactly this name
+job.name = {value}
+
+-- with_tag: jobs that carry a tag
+job.tags @> ARRAY[{value}]::text[]
+
+-- of_surface: jobs made for one API
+job.surface = {value}
+
+-- before: jobs older than where the last page ended
+job.id < {value}
+
+-- due: jobs that fire before a time, soonest first
+SELECT
+    job.id, job.project, job.state, job.version, job.created_at, job.updated_at, job.next_due_at, job.fires_at,
+    job.waiting_runs, job_version.spec
+FROM job
+JOIN job_version ON job_version.job_id = job.id AND job_version.version = job.version
+WHERE job.shard = $1 AND job.fires_at < $2
+ORDER BY job.fires_at
+LIMIT $3
+
+-- version: what a job was at a version
+SELECT spec FROM job_version WHERE job_id = $1 AND version = $2
