@@ -12,6 +12,7 @@ import pytest
 
 from foliot_scheduler.store.pool import Pool, open_pool
 from tests.postgres import PostgresServer
+from tests.processes import Stack
 
 # No deadline, because a shared machine is sometimes slow and no test may depend on how fast it ran. The blob printed
 # with a failure repeats exactly that example on any machine (`@reproduce_failure`).
@@ -50,3 +51,11 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url)
     yield pool
     await pool.close()
+
+
+@pytest.fixture(scope="session")
+def stack_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a gateway of a whole stack: PostgreSQL, scheduler, worker and gateway, each a process of its own."""
+    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        stack.start()
+        yield stack.http_url

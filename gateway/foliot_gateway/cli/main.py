@@ -47,7 +47,7 @@ OPTION_NAMES = frozenset(one.name for command in COMMANDS for one in options(com
 """The options of all commands: variables and keys of one may stand beside those of another."""
 
 
-SECRET_PREFIX = "FOLIOT_SECRET_"
+SECRET_PREFIX = "FOLIOT_SECRET_"  # noqa: S105 - the name of variables, no secret
 """Variables that hold the worker's secrets, one for each name."""
 
 

@@ -115,11 +115,12 @@ class Elector(Part):
     async def _lead(self, conn: Connection[Record]) -> None:
         """Become leader, in this order, and lead until the term is over."""
         # 1. The epoch: from here on the leader before can commit nothing, and what it had committed is there to be read.
-        epoch, elected_at = await election.take_epoch(conn, SHARD, leader=self._replica, address=self._address)
+        epoch, elected_at = await election.take_epoch(conn, SHARD)
         term = Term(epoch, elected_at, self._replica, self._address)
         # 2. The live state, which nobody can change any more.
         leader = await self._establish(conn, term)
         # 3. Only then callers and workers: they must find the state whole.
+        await election.announce(conn, SHARD, epoch, leader=self._replica, address=self._address)
         self._leadership.begin(leader)
         log.info("elector.elected", epoch=epoch, replica=self._replica)
         try:

@@ -70,7 +70,7 @@ async def test_every_commit_after_the_epoch_moved_on_is_refused_and_the_term_end
 
         # As the next leader does, while this one believes to lead: its connection and its lock stay as they are.
         async with pool.acquire() as conn:
-            await election.take_epoch(conn, SHARD, leader="b", address="b")
+            await election.take_epoch(conn, SHARD)
         refused = await asyncio.gather(*[leadership.execute(submission(f"late-{i}")) for i in range(20)], return_exceptions=True)
 
         for error in refused:
@@ -84,7 +84,7 @@ async def test_a_deposed_replica_stands_again_and_leads_with_a_later_epoch(datab
         await leadership.wait_leading()
         first = leadership.epoch
         async with pool.acquire() as conn:
-            await election.take_epoch(conn, SHARD, leader="b", address="b")
+            await election.take_epoch(conn, SHARD)
         with pytest.raises(FoliotError):
             await leadership.execute(submission("late"))
 

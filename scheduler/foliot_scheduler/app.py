@@ -1,0 +1,183 @@
+"""The scheduler's composition root: settings in, one replica out. The only module that may import everything."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from foliot.kit.clock import Clock, SystemClock
+from foliot.kit.lifecycle import Part
+from foliot.kit.logs import get_logger
+from foliot.kit.settings import HostPort
+from foliot_scheduler.actors.elector import SHARD, Elector
+from foliot_scheduler.actors.establish import Establisher
+from foliot_scheduler.actors.leadership import Leadership
+from foliot_scheduler.actors.maintenance import Maintenance, MaintenanceSettings, PooledStore
+from foliot_scheduler.actors.schedule_loader import PooledSchedules, ScheduleLoader, ScheduleLoaderSettings
+from foliot_scheduler.actors.sessions import Sessions
+from foliot_scheduler.api.forwarding import Forwarder
+from foliot_scheduler.api.interceptors import Passage, Service
+from foliot_scheduler.api.jobs import JobService
+from foliot_scheduler.api.ports import LeaderAddress, NoHints
+from foliot_scheduler.api.runs import RunService
+from foliot_scheduler.api.server import GrpcServer
+from foliot_scheduler.api.system import SystemService
+from foliot_scheduler.api.tasks import TaskService
+from foliot_scheduler.api.worker_stream import WorkStreams
+from foliot_scheduler.api.workers import WorkerService
+from foliot_scheduler.core.state import CoreSettings
+from foliot_scheduler.specs.records import JobPlans, job_from_row
+from foliot_scheduler.specs.tasks import TaskPlans
+from foliot_scheduler.store import election
+from foliot_scheduler.store.migrate import migrate
+from foliot_scheduler.store.pool import KEEPALIVE, ONE_WRITER, Pool, open_connection, open_pool
+from foliot_scheduler.store.rows import job_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncpg import Connection, Record
+
+    from foliot_scheduler.settings import SchedulerSettings
+
+log = get_logger(__name__)
+
+
+class SchedulerApp(Part):
+    """One scheduler replica: serves gRPC, and leads when it is its turn."""
+
+    def __init__(self, settings: SchedulerSettings, *, database_url: Callable[[], str], clock: Clock | None = None) -> None:
+        """Take the settings, and where the database is, which for an embedded one is known only when this part starts."""
+        super().__init__("scheduler")
+        self._settings = settings
+        self._database_url = database_url
+        self._clock = clock or SystemClock()
+        self._core = CoreSettings()
+        self._leadership = Leadership()
+        self._sessions = Sessions()
+        self._parts: list[Part] = []
+        self._pool: Pool | None = None
+        self._address = settings.grpc
+
+    @property
+    def address(self) -> HostPort:
+        """Where it listens, once started."""
+        return self._address
+
+    @property
+    def leadership(self) -> Leadership:
+        """Where it stands."""
+        return self._leadership
+
+    async def on_start(self) -> None:
+        """Bring the schema up to date, open the port, and stand for election.
+
+        Raises StoreError when the database cannot be used, SettingsError when the port cannot be had.
+        """
+        url = self._database_url()
+        connection = await open_connection(url, application_name="foliot migrate")
+        try:
+            await migrate(connection)
+        finally:
+            await connection.close()
+        self._pool = await open_pool(url)
+        try:
+            await self._start_parts(url, self._pool)
+        except BaseException:
+            await self._stop_parts()
+            raise
+
+    async def _start_parts(self, url: str, pool: Pool) -> None:
+        server = self._server(pool)
+        await self._start(server)
+        # The port is known only now, and others are to be told an address that works.
+        self._address = HostPort(self._settings.grpc.host, server.bound_port)
+        advertised = str(self._settings.advertise or self._address)
+        replica = self._settings.replica or f"scheduler-{server.bound_port}"
+
+        async def connect() -> Connection[Record]:
+            return await open_connection(url, application_name=f"foliot {replica}", settings={**ONE_WRITER, **KEEPALIVE})
+
+        async def connect_to_load() -> Connection[Record]:
+            return await open_connection(url, application_name=f"foliot {replica} recovery")
+
+        establish = Establisher(
+            connect=connect_to_load, sessions=self._sessions, clock=self._clock, settings=self._core, shard=SHARD
+        )
+        elector = Elector(
+            connect=connect,
+            pool=pool,
+            establish=establish,
+            leadership=self._leadership,
+            clock=self._clock,
+            replica=replica,
+            address=advertised,
+        )
+        await self._start(elector)
+        job_plans = JobPlans()
+        loader = ScheduleLoader(
+            store=PooledSchedules(pool, SHARD),
+            leadership=self._leadership,
+            clock=self._clock,
+            job_from_row=lambda row: job_from_row(job_row(row), job_plans),
+            settings=ScheduleLoaderSettings(),
+        )
+        await self._start(loader)
+        maintenance = Maintenance(
+            store=PooledStore(pool), leadership=self._leadership, clock=self._clock, settings=MaintenanceSettings()
+        )
+        await self._start(maintenance)
+
+    def _server(self, pool: Pool) -> GrpcServer:
+        """Put the gRPC services together."""
+        clock, leadership = self._clock, self._leadership
+        name = self._settings.replica or f"scheduler-{self._settings.grpc.port}"
+        hints = NoHints(clock)
+        plans = TaskPlans()
+
+        async def find_leader() -> LeaderAddress | None:
+            async with pool.acquire() as connection:
+                seen = await election.read_leadership(connection, SHARD)
+            return LeaderAddress(seen.leader, seen.address, seen.epoch) if seen is not None and seen.address else None
+
+        forwarder = Forwarder(own_address=str(self._settings.advertise or self._settings.grpc), find_leader=find_leader)
+        streams = WorkStreams(leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=name)
+        services: list[Service] = [
+            JobService(leader=leadership, reader=pool, clock=clock),
+            RunService(leader=leadership, reader=pool, hints=hints, clock=clock),
+            TaskService(leader=leadership, reader=pool, plans=plans, hints=hints, clock=clock),
+            WorkerService(leader=leadership, reader=pool, work=streams.work, claim_ttl=self._core.claim_ttl, clock=clock),
+            SystemService(reader=pool, find_leader=find_leader, replica=name, clock=clock),
+        ]
+        passage = Passage(leader=leadership, forwarder=forwarder, clock=clock)
+        return GrpcServer(listen=self._settings.grpc, services=services, passage=passage, forwarder=forwarder)
+
+    async def run(self) -> None:
+        """Go on until one of the parts ends, which none should."""
+        async with asyncio.TaskGroup() as watching:
+            for part in self._parts:
+                watching.create_task(part.wait_ended(), name=f"scheduler.watch.{part.name}")
+
+    async def stop_intake(self) -> None:
+        """Have health checks point elsewhere."""
+        for part in reversed(self._parts):
+            await part.stop_intake()
+
+    async def drain(self) -> None:
+        """Commit what was taken, and take no more."""
+        for part in reversed(self._parts):
+            await part.drain()
+
+    async def on_stop(self) -> None:
+        """Stop the parts, the last started first, and close the pool."""
+        await self._stop_parts()
+
+    async def _start(self, part: Part) -> None:
+        await part.start()
+        self._parts.append(part)
+
+    async def _stop_parts(self) -> None:
+        for part in reversed(self._parts):
+            await part.stop()
+        if self._pool is not None:
+            self._pool.terminate()

@@ -1,0 +1,68 @@
+"""A wrong setting stops the start with status 2 and a message that names it as the user wrote it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.processes import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def foliot(*arguments: str, variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command that is to fail at once."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "foliot_gateway.cli.main", *arguments],
+        env=environ | (variables or {}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+NOBODY = f"postgresql://foliot:hidden-word@127.0.0.1:{free_port()}/foliot"
+
+CASES = [
+    (("scheduler", "--grpc", "127.0.0.1:0"), {}, "--database-url"),
+    (("scheduler", "--database-url", "mysql://x/y", "--grpc", "127.0.0.1:0"), {}, "--database-url"),
+    (("scheduler", "--database-url", NOBODY, "--grpc", "127.0.0.1:0"), {}, "--database-url"),
+    (("scheduler", "--database-url", NOBODY, "--grpc", "0.0.0.0:7070"), {}, "--grpc"),
+    (("up", "--workers", "-1"), {}, "--workers"),
+    (("up", "--http", "nowhere"), {}, "--http"),
+    (("up", "--http", "0.0.0.0:8080"), {}, "--http"),
+    (("up", "--colour", "red"), {}, "--colour"),
+    (("worker", "--scheduler", "127.0.0.1:1", "--concurrency", "0"), {}, "--concurrency"),
+    (("worker", "--scheduler", "127.0.0.1:1", "--app", "no_such_module:worker"), {}, "--app"),
+    (("gateway", "--scheduler", "127.0.0.1:1", "--http", "127.0.0.1:99999"), {}, "--http"),
+    (("up",), {"FOLIOT_WORKERS": "many"}, "FOLIOT_WORKERS"),
+    (("up",), {"FOLIOT_WROKERS": "1"}, "FOLIOT_WROKERS"),
+    (("up", "--config", "no-such-file.toml"), {}, "--config"),
+    (("fly",), {}, "fly"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "variables", "named"), CASES, ids=[" ".join(case[0]) + "".join(case[1]) for case in CASES])
+def test_the_setting_is_named(arguments: tuple[str, ...], variables: dict[str, str], named: str) -> None:
+    ended = foliot(*arguments, variables=variables)
+    assert ended.returncode == 2, ended.stderr
+    assert named in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "hidden-word" not in ended.stderr
+
+
+def test_a_key_of_the_file_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "foliot.toml"
+    config.write_text('workers = "many"\n')
+    ended = foliot("up", "--config", str(config))
+    assert ended.returncode == 2
+    assert "key workers" in ended.stderr
+    assert str(config) in ended.stderr
