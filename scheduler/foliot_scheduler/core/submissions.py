@@ -82,7 +82,9 @@ def update(state: State, command: commands.UpdateTask) -> Task:
     """Change a task that has not started; what only describes it may change at any time."""
     task = _find(state, command.project, command.task_id, command.record)
     change = command.change
-    if not change.labels_only and (not task.is_live or task.state is TaskState.RUNNING):
+    if change.labels_only:
+        return _relabel(state, task, change)
+    if not task.is_live or task.state is TaskState.RUNNING:
         raise Refusal("wrong_state", f"the task is {task.state}: only tags and description may change", {"state": task.state})
     if change.depends_on is not None:
         if task.run_id is not None:
@@ -91,12 +93,6 @@ def update(state: State, command: commands.UpdateTask) -> Task:
         _check_no_cycle(task, change.depends_on)
     state.effects.writes.plans_changed.add(task.id)
     state.write_task(task)
-    if change.labels_only:
-        assert change.plan is not None
-        task.plan = change.plan
-        if not task.is_live:
-            state.note_record_used(task, ended=True)
-        return task.snapshot()
     if task.state is TaskState.READY:
         tasks.leave_ready(state, task)
     old_start = task.plan.start_at
@@ -104,16 +100,31 @@ def update(state: State, command: commands.UpdateTask) -> Task:
         task.plan = change.plan
     if change.trigger_rule is not None:
         task.trigger_rule = change.trigger_rule
+    culprit = None
     if change.depends_on is not None:
         _detach(state, task)
         task.depends_on = change.depends_on
-    culprit = tasks.attach(state, task, command.ended) if change.depends_on is not None else None
+        culprit = tasks.attach(state, task, command.ended)
     if task.state is not TaskState.BLOCKED:
         if task.state is TaskState.SCHEDULED and task.plan.start_at == old_start and not _asks_to_wait(change):
             return task.snapshot()  # it goes on waiting for the time it waited for, a backoff's for one
         task.state = next_task_state(task.state, TaskEvent.HELD)
         task.due = None
     tasks.decide(state, task, culprit)
+    return task.snapshot()
+
+
+def _relabel(state: State, task: Task, change: commands.TaskChange) -> Task:
+    """Change what only describes a task, live or ended."""
+    plan = change.plan
+    assert plan is not None
+    if plan._replace(name=task.plan.name, tags=task.plan.tags, spec=task.plan.spec) != task.plan:
+        raise Refusal("version_conflict", "the task has just changed: look at it again")
+    task.plan = plan
+    state.effects.writes.plans_changed.add(task.id)
+    state.write_task(task)
+    if not task.is_live:
+        state.note_record_used(task, ended=True)
     return task.snapshot()
 
 
