@@ -17,6 +17,7 @@ import asyncio
 import inspect
 import threading
 import traceback
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -240,7 +241,7 @@ def _caller(name: str, handler: Callable[..., object]) -> Callable[[Context], ob
         raise TypeError(f"function {name!r} must take (ctx) or (ctx, input)")
     if len(positional) < _ARGUMENTS_MAX:
         return handler
-    input_type = _annotation(handler, positional[1].name)
+    input_type = _input_type(name, handler, positional[1])
 
     def call_with_input(ctx: Context) -> object:
         given = ctx.input
@@ -254,12 +255,17 @@ def _caller(name: str, handler: Callable[..., object]) -> Callable[[Context], ob
     return call_with_input
 
 
-def _annotation(handler: Callable[..., object], parameter: str) -> Any:
-    """Answer the type of a parameter; Any if it has none, or one that only the type checker can read."""
-    try:
-        found = get_type_hints(handler).get(parameter, Any)
-    except (NameError, TypeError):
+def _input_type(name: str, handler: Callable[..., object], parameter: inspect.Parameter) -> Any:
+    """Answer the type that an input is converted to; Any if there is none. Raises TypeError if it cannot be found."""
+    if parameter.annotation is inspect.Parameter.empty:
         return Any
+    # Only this one annotation: the others may name what is there for the type checker alone.
+    holder = types.SimpleNamespace(__annotations__={"input": parameter.annotation})
+    try:
+        found = get_type_hints(holder, globalns=getattr(inspect.unwrap(handler), "__globals__", {}))["input"]
+    except NameError as error:
+        message = f"function {name!r}: the type of {parameter.name} cannot be found at run time: {error}"
+        raise TypeError(message) from error
     return Any if found is object else found
 
 

@@ -271,16 +271,20 @@ async def test_many_at_once(bench: Bench) -> None:
 
 async def test_no_descriptor_is_left_open(bench: Bench, run: Run) -> None:
     await run("true")
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = _open_descriptors()
     for line in ("true", "exit 1", "echo x; echo y >&2", "kill -9 $$"):
         await run(line)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert _open_descriptors() == before
 
 
 async def test_what_cannot_be_started_is_reported(bench: Bench) -> None:
     result = await bench.run(lease(command("true", TOO_LONG="x" * 200_000)))
     assert result.outcome == spec_pb2.OUTCOME_FAILED
     assert "could not be started" in result.error
+
+
+def _open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def _running(pid: int) -> bool:

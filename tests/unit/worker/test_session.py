@@ -23,7 +23,8 @@ class TestGreeting:
         assert driver.say() is None
         driver.session.opened(driver.now)
         first = driver.say()
-        assert first is not None and first.hello.worker_id == "w"
+        assert first is not None
+        assert first.hello.worker_id == "w"
         assert driver.say() is None
         driver.welcome()
         assert driver.session.state is StreamState.WORKING
@@ -93,7 +94,8 @@ class TestLeases:
         driver.lease(1)
         driver.lease(2)
         message = driver.say()
-        assert message is not None and list(message.lease_ack.batches) == [1, 2]
+        assert message is not None
+        assert list(message.lease_ack.batches) == [1, 2]
 
     def test_a_lease_that_is_held_is_not_taken_twice(self, driver: Driver) -> None:
         driver.connect()
@@ -356,12 +358,12 @@ class TestLeaving:
         messages = driver.say_all()
         assert [message.WhichOneof("message") for message in messages] == ["release", "goodbye"]
         assert list(messages[0].release.tokens) == [3]
-        assert driver.session.state is StreamState.DRAINING
+        assert driver.state() is StreamState.DRAINING
         driver.finish(1, 2)
         assert driver.said() == ["results"]
-        assert driver.session.state is StreamState.DRAINING
+        assert driver.session.held == 2
         driver.ack(1, 2)
-        assert driver.session.state is StreamState.CLOSED
+        assert driver.state() is StreamState.CLOSED
 
     def test_leases_that_crossed_goodbye_go_back(self, driver: Driver) -> None:
         driver.connect()
