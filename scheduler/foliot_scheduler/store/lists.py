@@ -10,7 +10,7 @@ with an index search, not by counting from the front.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -26,8 +26,10 @@ _TASKS = Queries("queries/tasks.sql")
 
 _MS_BYTES: Final = 6
 _DAY_MS: Final = 86_400_000
-_REACHES_DAYS: Final = (1, 3, 7, 15, 31)
-"""How many days back each statement of a list by creation looks: as far as the history is kept by default, in a few steps."""
+TASK_REACHES_DAYS: Final = (1, 3, 7, 15, 31)
+RUN_REACHES_DAYS: Final = (1, 7, 31)
+"""How many days back each statement of a list by creation looks: as far as the history is kept by default, in a few steps. Runs
+are fewer, and lists of one job's runs often come to their end before the page is full, so those take fewer steps."""
 
 _LIVE: Final = tuple(sorted(LIVE_TASK_STATES))
 _ENDED: Final = tuple(sorted(ENDED_TASK_STATES))
@@ -92,14 +94,14 @@ Window = tuple[tuple[str, bytes], ...]
 EVERYTHING: Final[Window] = ()
 
 
-def windows(*, now: Micros, end: bytes, ascending: bool) -> list[Window]:
-    """Cut the ids from where a list goes on into spans that begin with a day and double.
+def windows(*, now: Micros, end: bytes, ascending: bool, reaches_days: Sequence[int] = TASK_REACHES_DAYS) -> list[Window]:
+    """Cut the ids from where a list goes on into spans that begin with a day and grow.
 
     Together they are all ids; how they are cut only decides how many partitions the first statements have to look at.
     """
     position = int.from_bytes(end[:_MS_BYTES], "big") // _DAY_MS if end else now // 1000 // _DAY_MS
     if not ascending:
-        cuts = [_id_of_day(position - reach) for reach in (0, *_REACHES_DAYS)]
+        cuts = [_id_of_day(position - reach) for reach in (0, *reaches_days)]
         upper: Window = (("below_id", end),) if end else ()
         spans: list[Window] = []
         for cut in cuts:
@@ -107,8 +109,8 @@ def windows(*, now: Micros, end: bytes, ascending: bool) -> list[Window]:
             upper = (("below_id", cut),)
         return [*spans, upper]
     if not end:
-        position -= _REACHES_DAYS[-1]
-    cuts = [_id_of_day(position + 1 + reach) for reach in (0, *_REACHES_DAYS)]
+        position -= reaches_days[-1]
+    cuts = [_id_of_day(position + 1 + reach) for reach in (0, *reaches_days)]
     lower: Window = (("above_id", end),) if end else ()
     spans = []
     for cut in cuts:

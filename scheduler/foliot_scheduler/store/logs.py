@@ -31,6 +31,7 @@ async def insert_logs(writer: Connection | Pool, lines: Sequence[LogLine]) -> in
 
     Any replica may do this, at any time. Raises StoreUnavailable.
     """
+    lines = await _of_known_attempts(writer, lines)
     if not lines:
         return 0
     task_ids, numbers, ats, attempts, levels, messages = zip(*lines, strict=True)
@@ -40,3 +41,18 @@ async def insert_logs(writer: Connection | Pool, lines: Sequence[LogLine]) -> in
         )
     # "INSERT 0 123"
     return int(status.rpartition(" ")[2])
+
+
+async def _of_known_attempts(writer: Connection | Pool, lines: Sequence[LogLine]) -> list[LogLine]:
+    """Leave out lines of attempts that do not exist."""
+    wanted = {line.task_id for line in lines}
+    last: dict[TaskId, int] = {}
+    with translated("look up attempts"):
+        for row in await writer.fetch(_SQL["live_attempts"], list(wanted)):
+            # The row may still tell of the attempt before: a lease that is young is told by its batch alone.
+            last[TaskId(row["id"])] = row["attempt"] + 1
+        if len(last) < len(wanted):
+            # After the live ones, so that a task which ends in between is found at one of the two places.
+            for row in await writer.fetch(_SQL["ended_attempts"], list(wanted - last.keys())):
+                last[TaskId(row["id"])] = row["attempt"]
+    return [line for line in lines if 1 <= line.attempt <= last.get(line.task_id, 0)]

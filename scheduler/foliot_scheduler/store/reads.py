@@ -18,6 +18,8 @@ from foliot_scheduler.store import rows
 from foliot_scheduler.store.columns import unpack_attempts
 from foliot_scheduler.store.lists import (
     EVERYTHING,
+    RUN_REACHES_DAYS,
+    TASK_REACHES_DAYS,
     Statement,
     TaskFilter,
     TaskSort,
@@ -156,7 +158,7 @@ async def list_runs(
 ) -> Page[RunRow]:
     """Read a page of runs, newest first; of one job, in some states (none named: in all). Raises BadPageEndError."""
     with translated("list runs"):
-        spans = await _windows(reader, end, ascending=False)
+        spans = await _windows(reader, end, ascending=False, reaches_days=RUN_REACHES_DAYS)
         count = partial(_run_count, project, job_id, states)
         found = await _walk(reader, spans, partial(_run_page, project, job_id, states), count, limit=limit + 1, offset=offset)
         read = await _run_rows(reader, found)
@@ -356,10 +358,12 @@ class _BuildCount(Protocol):
     def __call__(self, *, window: Window) -> tuple[str, list[object]]: ...
 
 
-async def _windows(reader: Reader, end: bytes | None, *, ascending: bool) -> list[Window]:
+async def _windows(
+    reader: Reader, end: bytes | None, *, ascending: bool, reaches_days: Sequence[int] = TASK_REACHES_DAYS
+) -> list[Window]:
     """Cut a list by creation into windows, from where the last page ended or else from now on."""
     now = Micros(0) if end else Micros(await reader.fetchval(_SYSTEM["now"]))
-    return windows(now=now, end=checked_end(end), ascending=ascending)
+    return windows(now=now, end=checked_end(end), ascending=ascending, reaches_days=reaches_days)
 
 
 async def _walk(
@@ -387,7 +391,7 @@ async def _run_rows(reader: Reader, found: Sequence[Row]) -> list[RunRow]:
     live = [row["id"] for row in found if row["counts"] is None]
     counts: defaultdict[RunId, dict[TaskState, int]] = defaultdict(dict)
     if live:
-        for row in await reader.fetch(_RUNS["count_tasks"], live):
+        for row in await reader.fetch(_RUNS["count_tasks"], live, min(live)):
             counts[RunId(row["run_id"])][TaskState(row["state"])] = row["tasks"]
     return [rows.run_row(row, counts) for row in found]
 

@@ -59,10 +59,12 @@ SELECT
 FROM run_history
 WHERE id = $1 AND project = $2
 
--- count_tasks: how many tasks of live runs are in each state
+-- count_tasks: how many tasks of live runs ($1, the first of which is $2) are in each state
 SELECT run_id, state, sum(tasks)::integer AS tasks FROM (
     SELECT run_id, state, count(*) AS tasks FROM task WHERE run_id = ANY ($1::uuid[]) GROUP BY run_id, state
     UNION ALL
-    SELECT run_id, state, count(*) AS tasks FROM task_history WHERE run_id = ANY ($1::uuid[]) GROUP BY run_id, state
+    SELECT run_id, state, count(*) AS tasks FROM task_history
+    WHERE run_id = ANY ($1::uuid[]) AND id > $2
+    GROUP BY run_id, state
 ) AS counted
 GROUP BY run_id, state

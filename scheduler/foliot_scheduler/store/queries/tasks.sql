@@ -110,13 +110,14 @@ UNION ALL
 SELECT id, state FROM task_history WHERE id = ANY ($1::uuid[]) AND project = $2
 
 -- of_run_in_brief: the tasks of a run, in the order of its job
+-- Tasks are made after their run, so days before it need not be looked at.
 SELECT id, key, position, state, attempt, error, started_at, NULL::timestamptz AS ended_at, worker_id
 FROM task
 WHERE run_id = $1
 UNION ALL
 SELECT id, key, position, state, attempt, error, started_at, ended_at, worker_id
 FROM task_history
-WHERE run_id = $1
+WHERE run_id = $1 AND id > $1
 ORDER BY position
 
 -- logs: a page of the lines of a task, oldest first
@@ -129,15 +130,16 @@ LIMIT $3 OFFSET $4
 -- count_logs: how many lines that are
 SELECT count(*) FROM task_log WHERE task_id = $1 AND ($2::text IS NULL OR level = $2)
 
--- insert_logs: keeps lines of attempts that exist; one that is there already stays as it is
--- A live task's row may still say that the attempt before is its last (a lease that is young is told by its batch alone), hence
--- the one more. Followers write here too, unfenced: a line changes nothing.
+-- live_attempts: what the rows of live tasks say of their attempts
+SELECT id, attempt FROM task WHERE id = ANY ($1::uuid[])
+
+-- ended_attempts: what the rows of ended tasks say of theirs
+SELECT id, attempt FROM task_history WHERE id = ANY ($1::uuid[])
+
+-- insert_logs: keeps lines; one that is there already stays as it is
+-- Followers write here too, unfenced: a line changes nothing.
 INSERT INTO task_log (task_id, number, at, attempt, level, message)
 SELECT new.task_id, new.number, new.at, new.attempt, new.level, new.message
 FROM unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::integer[], $5::text[], $6::text[])
     AS new (task_id, number, at, attempt, level, message)
-WHERE new.attempt >= 1 AND (
-    EXISTS (SELECT FROM task WHERE task.id = new.task_id AND new.attempt <= task.attempt + 1)
-    OR EXISTS (SELECT FROM task_history WHERE task_history.id = new.task_id AND new.attempt <= task_history.attempt)
-)
 ON CONFLICT (task_id, attempt, number) DO NOTHING
