@@ -1,0 +1,1 @@
+"""The contract: the .proto files with the stubs generated from them."""
