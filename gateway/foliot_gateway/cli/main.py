@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from foliot.kit.logs import configure_logging
 from foliot.kit.settings import SettingsError, add_flags, load, options
+from foliot.kit.telemetry import configure_tracing, shutdown_tracing
 from foliot_gateway.cli.settings import DatabaseSettings, DemoSettings, UpSettings
 from foliot_gateway.settings import GatewaySettings
 from foliot_scheduler.settings import SchedulerSettings
@@ -82,8 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(command.settings, flags=parsed, environ=os.environ, toml_path=parsed["config"], also_known=OPTION_NAMES)
         json = os.environ.get("FOLIOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "json"
         configure_logging(command.name, json=json)
+        configure_tracing(command.name)
         module = importlib.import_module(f"foliot_gateway.cli.{command.name}")
         status: int = module.run(settings)
+        shutdown_tracing()
     except (SettingsError, StartError) as error:
         sys.stderr.write(f"foliot {command.name}: error: {error}\n")
         return EXIT_USAGE
