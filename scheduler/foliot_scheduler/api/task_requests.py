@@ -30,9 +30,9 @@ KINDS: Final = ("command", "http", "binary", "function")
 
 def new_task(request: task_pb2.SubmitTaskRequest, plans: TaskPlans) -> NewTask:
     """Read one task to submit. Raises FoliotError naming every field at fault."""
-    violations = Violations()
     if not request.HasField("task"):
-        violations.add("task", "is required", "required")
+        raise FoliotError.invalid("task", "is required", rule="required")
+    violations = Violations()
     found = _read(request.task, "task", -1, plans, violations)
     violations.raise_if_any()
     assert found is not None
@@ -59,12 +59,13 @@ def new_tasks(tasks: Sequence[task_pb2.NewTask], plans: TaskPlans) -> list[NewTa
 
 def _read(task: task_pb2.NewTask, path: str, number: int, plans: TaskPlans, violations: Violations) -> NewTask | None:
     """Read one task; None if it breaks a rule. A `{}` in the path stands for `number`, filled in only where it is needed."""
+    if not task.HasField("spec"):
+        violations.add(path.format(number) + ".spec", "is required", "required")
+        return None
     plan = plans.accept(path + ".spec", task.spec, violations, number)
     trigger_rule = TRIGGER_RULES.get(task.trigger_rule)
     if trigger_rule is None:
         violations.add(path.format(number) + ".trigger_rule", "must be one of the contract's trigger rules", "not_one_of")
-    if not task.HasField("spec"):
-        violations.add(path.format(number) + ".spec", "is required", "required")
     dependencies: tuple[TaskId, ...] = ()
     if task.dependencies:
         before = len(violations)

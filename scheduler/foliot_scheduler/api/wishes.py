@@ -67,6 +67,8 @@ class Wishes:
                 outdated = reply.reason == "version_conflict"
                 if not left_memory and not outdated:
                     raise refused(reply)
+                if left_memory and await read() is None:
+                    raise not_found("task")  # it is live, in another project
             await self._clock.sleep(pause_s)
         raise no_leader()
 

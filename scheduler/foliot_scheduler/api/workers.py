@@ -16,7 +16,7 @@ from foliot_scheduler.api.wishes import Wishes, not_found
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.model import Kind, Outcome, Task
 from foliot_scheduler.core.types import Micros, TaskId, WorkerId
-from foliot_scheduler.specs.rules import Violations, check_count, check_text
+from foliot_scheduler.specs.rules import Violations, check_count, check_text, is_longer
 from foliot_scheduler.specs.tasks import QUEUE_BYTES_MAX, QUEUE_DEFAULT
 from foliot_scheduler.store import logs, reads
 from foliot_scheduler.store.logs import LogLine
@@ -221,8 +221,8 @@ def log_lines(request: worker_pb2.PushLogsRequest) -> list[LogLine]:
     lines = []
     for number, line in enumerate(request.lines):
         _check_line(f"lines[{number}]", line, violations)
-        message = line.message
-        if len(message.encode()) > LINE_BYTES_MAX:
+        message = line.message.replace("\0", "\ufffd")
+        if is_longer(message, LINE_BYTES_MAX):
             message = message.encode()[: LINE_BYTES_MAX - 3].decode(errors="ignore") + "…"
         lines.append(LogLine(TaskId(line.task_id), line.number, Micros(line.at_us), line.attempt, line.level, message))
     violations.raise_if_any()

