@@ -17,7 +17,7 @@ from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot_scheduler.actors.leader import LeaderTerm, Term
 from foliot_scheduler.store import election
-from foliot_scheduler.store.errors import Fenced, StoreUnavailable
+from foliot_scheduler.store.errors import Fenced, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
@@ -88,6 +88,9 @@ class Elector(Part):
                 log.warning("elector.deposed", reason=str(error))
             except StoreUnavailable as error:
                 log.warning("elector.database_unavailable", reason=str(error))
+            except StoreError as error:
+                # What the leader held and what PostgreSQL holds differ: the next term starts from the latter.
+                log.exception("elector.commit_refused", reason=str(error))
             failures += 1
             await self._clock.sleep(self._backoff.delay(failures, self._clock))
 
@@ -141,7 +144,7 @@ class Elector(Part):
                         self._leadership.note_leader(seen.leader, seen.address)
                     if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
                         log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
-            except StoreUnavailable as error:
+            except StoreError as error:
                 log.debug("elector.watch_failed", reason=str(error))  # waiting for the lock fails too, and is logged there
             await self._clock.sleep(WATCH_EVERY_S)
 
@@ -150,7 +153,7 @@ async def _unwrap(leader: LeaderTerm[EncodedCommit]) -> None:
     """Run a term; its loops' first error comes out bare, as one error ends it all."""
     try:
         await leader.run()
-    except* (Fenced, StoreUnavailable) as group:
+    except* StoreError as group:
         raise group.exceptions[0] from group
 
 
@@ -159,5 +162,5 @@ async def _resign(conn: Connection[Record], epoch: int) -> None:
     try:
         async with asyncio.timeout(1.0):
             await election.resign(conn, SHARD, epoch)
-    except (StoreUnavailable, TimeoutError) as error:
+    except (StoreError, TimeoutError) as error:
         log.debug("elector.resign_failed", reason=str(error))
