@@ -71,15 +71,30 @@ async def latency(bench: Bench, size: int) -> Figures:
     }
 
 
+class CpuMeter:
+    """What each process uses of the CPU for one task, from when the meter is made."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._before = stack.cpu_s()
+
+    def figures(self, tasks: int) -> Figures:
+        """Answer microseconds a task, by process."""
+        now = self._stack.cpu_s()
+        return {f"{name}_cpu_us_per_task": (now[name] - self._before[name]) / tasks * 1e6 for name in now}
+
+
 async def commands(bench: Bench, size: int) -> Figures:
     """Submit commands in bulk while they are worked."""
     spec = spec_pb2.TaskSpec(name="true", command=spec_pb2.CommandWork(line="true"))
+    meter = CpuMeter(bench.stack)
     began = time.monotonic()
     await submit_bulk(bench, task_pb2.NewTask(spec=spec), size)
     await bench.ledger.wait_all_recorded()
     took = time.monotonic() - began
+    used = meter.figures(size)
     repeated = await bench.ledger.check(size)
-    return {"commands_per_s": size / took, "repeated_tasks": repeated}
+    return {"commands_per_s": size / took, "repeated_tasks": repeated, **used}
 
 
 async def throughput(bench: Bench, size: int) -> Figures:
@@ -89,6 +104,7 @@ async def throughput(bench: Bench, size: int) -> Figures:
     await within(expecting)
     await bench.ledger.check(1)
     reached = bench.stack.stamps.expect(REACHED)
+    meter = CpuMeter(bench.stack)
     began = time.monotonic()
     await submit_bulk(bench, function("bench.noop"), size)
     submitted = time.monotonic()
@@ -96,11 +112,13 @@ async def throughput(bench: Bench, size: int) -> Figures:
     await within(reached)
     await bench.ledger.wait_all_recorded()
     ended = time.monotonic()
+    used = meter.figures(size)
     repeated = await bench.ledger.check(size)
     return {
         "tasks_per_s": size / (ended - began),
         "submitted_per_s": size / (submitted - began),
         "repeated_tasks": repeated,
+        **used,
     }
 
 
@@ -118,14 +136,17 @@ async def drain(bench: Bench, size: int) -> Figures:
     expecting, reached = stack.stamps.expect(EXPECTING), stack.stamps.expect(REACHED)
     await stack.worker.start()
     first_ns = await within(expecting)
+    meter = CpuMeter(stack)
     await within(reached)
     await bench.ledger.wait_all_recorded()
     ended = time.monotonic()
+    used = meter.figures(size)
     repeated = await bench.ledger.check(size + 1)
     return {
         "tasks_per_s": size / (ended - first_ns / 1e9),
         "queued_per_s": size / (queued - began),
         "repeated_tasks": repeated,
+        **used,
     }
 
 

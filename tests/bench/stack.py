@@ -132,6 +132,12 @@ class Stack:
         """Answer the processes' ids by their names."""
         return {child.name: child.pid for child in (self.database, self.scheduler, self.worker)}
 
+    def cpu_s(self) -> dict[str, float]:
+        """Answer the seconds of CPU that each process has used so far, user and system; PostgreSQL's processes as one."""
+        used = {child.name: _cpu_s(psutil.Process(child.pid)) for child in (self.scheduler, self.worker)}
+        servers = psutil.Process(self.database.pid).children(recursive=True)
+        return {**used, "postgres": sum(_cpu_s(server) for server in servers), "benchmark": _cpu_s(psutil.Process())}
+
     def look_at_memory(self) -> None:
         """Keep the peak of each process; of PostgreSQL's many, the largest and the sum."""
         for name, pid in self.pids().items():
@@ -166,6 +172,14 @@ class Stack:
                     problems.append(str(error))
         if problems:
             raise StackError("; ".join(problems))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """Answer a process's seconds of CPU; those of children that have ended count with their parent's."""
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
 
 
 def peak_kib(pid: int) -> int:
