@@ -69,13 +69,13 @@ class KnownKey(NamedTuple):
     ids: bytes
 
 
-RowMark = tuple[Micros, "TaskState", int, "Outcome | None"]
+RowMark = tuple[Micros, "TaskState", int, "Outcome | None", bytes]
 """What tells the rows that an ended task had at different times apart, also while the clock stands still."""
 
 
 def row_mark(task: Task) -> RowMark:
     """Return the mark of an ended task's row."""
-    return (task.updated, task.state, task.attempt, task.outcome)
+    return (task.updated, task.state, task.attempt, task.outcome, task.plan.spec)
 
 
 class State:
