@@ -118,8 +118,12 @@ class WorkerApp(Part):
         )
         # Stopped in reverse: the last lines of the last attempts still find their way.
         self._parts = [LogPusher(logs, self._client, addresses, clock=clock), self._link]
-        for part in self._parts:
-            await part.start()
+        try:
+            for part in self._parts:
+                await part.start()
+        except BaseException:
+            await self.on_stop()
+            raise
 
     def _executors(self, functions: Worker, logs: LogBuffer, checkpoints: CheckpointSaver) -> dict[Kind, Executor]:
         settings, clock = self._settings, self._clock

@@ -123,8 +123,7 @@ class Dispatcher:
             self._rearm.clear()
             now = self._clock.monotonic()
             self._armed = min(self._session.next_deadline(), now + _IDLE_TICK_S)
-            if self._armed > now:
-                await self._wait_until(self._armed - now)
+            await self._wait_until(self._armed - now)
             now = self._clock.monotonic()
             if now >= self._session.next_deadline():
                 self._carry_out(self._session.tick(now, now_us=self._clock.now_us(), resources=self._resources()))

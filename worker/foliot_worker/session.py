@@ -59,7 +59,7 @@ class Session:
         self._leaving = False
         self._renewal = Renewal()
         self._outbox = Outbox()
-        self._opened_at = 0.0
+        self._hello_until = math.inf
         self._hello_due = False
         self._beat_due: Resources | None = None
         # The places of leases, by token. `_fresh` and `_reported` both run; the first are not reported as started yet.
@@ -95,7 +95,7 @@ class Session:
         """Note that a stream is open: hello is due."""
         self._move(StreamEvent.OPENED)
         self._hello_due = True
-        self._opened_at = now
+        self._hello_until = now + HELLO_TIMEOUT_S
 
     def broken(self) -> None:
         """Note that the stream has ended; legal in every state, since it may end after a redirect too."""
@@ -140,7 +140,8 @@ class Session:
         if now >= self._renewal.trusted_until:
             self._lose(now)
         if self.state is StreamState.GREETING:
-            if now >= self._opened_at + HELLO_TIMEOUT_S:
+            if now >= self._hello_until:
+                self._hello_until = math.inf  # said once
                 self._hang_up = "hello was not answered"
         elif self.state in _TALKING:
             self._report_started(now, now_us)
@@ -186,7 +187,7 @@ class Session:
         """Answer the instant of the next `tick`; infinite if none is needed."""
         deadline = self._renewal.trusted_until if self._fresh or self._reported or self._waiting else math.inf
         if self.state is StreamState.GREETING:
-            return min(deadline, self._opened_at + HELLO_TIMEOUT_S)
+            return min(deadline, self._hello_until)
         if self.state in _TALKING:
             deadline = min(deadline, self._renewal.beat_at)
             if self._fresh:

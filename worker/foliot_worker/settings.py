@@ -101,7 +101,8 @@ class WorkerSettings:
     """Whether the output of tasks is sent to the scheduler line by line."""
 
     stop_grace: timedelta = option(duration, default=timedelta(seconds=10), maximum=timedelta(days=1))
-    """How long running tasks may go on when the worker is told to stop; what is left is stopped and run elsewhere."""
+    """How long running tasks may go on when the worker is told to stop; what is left is stopped and run elsewhere. A
+    worker of its own ends after 30 s in any case."""
 
     api_key: str | None = option(text, default=None, secret=True)
     """API key or JWT that this worker shows to the scheduler."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.settings import HostPort, host_port
 from foliot.v1 import spec_pb2, worker_pb2
 from foliot.v1.worker_pb2 import WorkResponse
-from foliot_worker import Context, Worker
+from foliot_worker import Context, Worker, session
 from foliot_worker.app import WorkerApp
 from foliot_worker.settings import WorkerSettings
 from tests.integration.worker.scripted_scheduler import ScriptedScheduler, unavailable
@@ -129,6 +130,16 @@ async def test_a_scheduler_that_breaks_the_rules_is_left_and_tried_again(schedul
         assert (await again.results(1))[0].token == one.token
 
 
+async def test_a_hello_that_is_not_answered_is_said_elsewhere(
+    scheduler: ScriptedScheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "HELLO_TIMEOUT_S", 0.05)
+    async with WorkerApp(settings_for(scheduler.address, tmp_path), functions()):
+        silent = await scheduler.stream()
+        await (await scheduler.stream()).welcome()
+        assert await silent.next("results") is None
+
+
 async def test_heartbeats_carry_the_load_and_renew(scheduler: ScriptedScheduler, tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with WorkerApp(settings_for(scheduler.address, tmp_path), functions(gate)):
@@ -190,6 +201,20 @@ async def test_a_checkpoint_is_awaited(scheduler: ScriptedScheduler, tmp_path: P
         ack = worker_pb2.CheckpointAck(token=checkpoint.token, sequence=checkpoint.sequence)
         await stream.send(WorkResponse(checkpoint_ack=ack))
         assert (await stream.results(1))[0].output == b'"saved"'
+
+
+async def test_log_lines_that_are_refused_for_good_are_given_up(scheduler: ScriptedScheduler, tmp_path: Path) -> None:
+    scheduler.push_errors = [FoliotError(ErrorReason.INVALID_FIELD, "no")]
+    async with WorkerApp(settings_for(scheduler.address, tmp_path), functions()):
+        stream = await scheduler.stream()
+        await stream.welcome()
+        await stream.lease(lease(command("echo refused")))
+        await stream.results(1)
+        while scheduler.push_errors:
+            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+        await stream.lease(lease(command("echo kept")))
+        await scheduler.pushed.wait()
+    assert [line.message for line in scheduler.lines] == ["kept"]
 
 
 async def test_log_lines_arrive_in_spite_of_failures(scheduler: ScriptedScheduler, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ class TestGreeting:
         assert driver.session.next_deadline() == driver.now + HELLO_TIMEOUT_S
         assert driver.tick(HELLO_TIMEOUT_S - 0.01) is NOTHING
         assert driver.tick(0.02).hang_up == "hello was not answered"
+        # Said once: until the stream is closed there is nothing more to do.
+        assert driver.session.next_deadline() == math.inf
+        assert driver.tick(1) is NOTHING
 
     @pytest.mark.parametrize("address", ["10.0.0.2:7070", ""])
     def test_redirect_is_passed_on_and_ends_the_stream(self, driver: Driver, address: str) -> None:

@@ -53,13 +53,18 @@ class Directories:
         attempts = data_dir / "attempts"
         attempts.mkdir(exist_ok=True, mode=_MODE)
         _remove_left_behind(attempts)
-        self._own = attempts / clock.random_bytes(8).hex()
-        self._own.mkdir(mode=_MODE)
+        while True:
+            self._own = attempts / clock.random_bytes(8).hex()
+            self._own.mkdir(mode=_MODE)
+            self._lock = (self._own / _LOCK_NAME).open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            # Another that started at this moment may have found the lock free, and removed it all.
+            if (self._own / _LOCK_NAME).exists():
+                break
+            self._lock.close()
         self._made = 0
         self._untouched: list[str] = []
         self._prefix = f"{self._own.resolve()}{os.sep}"
-        self._lock = (self._own / _LOCK_NAME).open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def prepare(self, attempt: Attempt, *, with_directory: bool) -> AttemptFiles:
         """Make what an attempt needs. Raises OSError."""

@@ -73,8 +73,7 @@ class Downloads:
         """
         path = self._directory / digest
         if self._verified.get(digest) == _signature(path) is not None:
-            os.utime(path)  # least recently used goes first; changes the signature
-            self._verified[digest] = _signature(path) or (0, 0, 0, 0)
+            self._note_verified(digest, path)
             return str(path)
         task = self._fetching.get(digest)
         if task is None:
@@ -99,7 +98,7 @@ class Downloads:
 
     async def _provide(self, url: str, digest: str, path: Path) -> None:
         if await asyncio.to_thread(_holds, path, digest):
-            self._verified[digest] = _signature(path) or (0, 0, 0, 0)
+            self._note_verified(digest, path)
             return
         part = self._directory / f"{digest}.{self._clock.random_bytes(4).hex()}.part"
         try:
@@ -108,9 +107,18 @@ class Downloads:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        self._verified[digest] = _signature(path) or (0, 0, 0, 0)
+        self._note_verified(digest, path)
         with self.kept(digest):
             self._evict()
+
+    def _note_verified(self, digest: str, path: Path) -> None:
+        """Remember what the file looks like, and that it was used now."""
+        now_ns = self._clock.now_us() * 1_000  # finer than the time a file system notes by itself
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path, ns=(now_ns, now_ns))
+        signature = _signature(path)
+        if signature is not None:
+            self._verified[digest] = signature
 
     async def _download(self, url: str, digest: str, part: Path) -> None:
         hasher = hashlib.sha256()

@@ -103,7 +103,7 @@ class HttpExecutor:
         error_text = ""
         if outcome != SUCCEEDED:
             error_text = f"HTTP status {response.status_code} {response.reason_phrase}".rstrip()
-            if response.is_redirect:
+            if response.has_redirect_location:
                 error_text += " (redirects to another host, and more than a few, are not followed)"
         return self._result(attempt, outcome, error_text, cut_head(body))
 
