@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from foliot_scheduler.core.types import JobId
+from foliot_scheduler.store.errors import StoreError
 from foliot_scheduler.store.pool import Connection, Row, translated
 from foliot_scheduler.store.sql import Queries
 
@@ -25,7 +27,7 @@ async def due_jobs(conn: Connection, shard: int, *, since: Micros, until: Micros
     The connection is in a transaction meanwhile, and may be used for other reads. Close the iterator (contextlib.aclosing).
     Raises StoreError and its kin.
     """
-    # What its user raises at `yield` is not the database's; only closing the transaction then is.
+    # What is raised at `yield` is its user's and must not be translated.
     with translated("read which jobs are due"):
         transaction = conn.transaction(readonly=True)
         await transaction.start()
@@ -39,7 +41,8 @@ async def due_jobs(conn: Connection, shard: int, *, since: Micros, until: Micros
                 return
             yield [JobId(row["id"]) for row in rows]
     finally:
-        with translated("read which jobs are due"):
+        # A connection that broke is beyond this, and what broke it says so better. There is nothing to lose by it.
+        with contextlib.suppress(StoreError), translated("read which jobs are due"):
             await transaction.rollback()
 
 
