@@ -1,0 +1,296 @@
+"""Every way of writing rows, all or nothing."""
+
+from __future__ import annotations
+
+import re
+
+import asyncpg
+import pytest
+
+from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
+from foliot_scheduler.core.model import JobState, LeaseBatch, Outcome, Resources, Stored, Task
+from foliot_scheduler.core.transitions import RunState, TaskState
+from foliot_scheduler.core.types import Micros, Project, Token, WorkerId
+from foliot_scheduler.store import reads
+from foliot_scheduler.store.commit import GROUPS, Committer, statement
+from foliot_scheduler.store.errors import ConflictError, StoreError
+from foliot_scheduler.store.pool import Pool
+from foliot_scheduler.store.rows import TaskRow
+from tests.integration.store.conftest import Commit
+from tests.integration.store.core_objects import (
+    PROJECT,
+    end,
+    job,
+    job_plan,
+    lease,
+    new_id,
+    plan,
+    run,
+    task,
+    tasks_of,
+    worker,
+)
+
+DAY = 86_400_000_000
+
+
+async def _row(pool: Pool, of: Task) -> TaskRow:
+    row = await reads.get_task(pool, PROJECT, of.id)
+    assert row is not None
+    return row
+
+
+async def _places(pool: Pool, of: Task) -> tuple[bool, bool]:
+    """Whether a task's row is in the live table, and in the history."""
+    found = await pool.fetchrow(
+        "SELECT EXISTS (SELECT FROM task WHERE id = $1), EXISTS (SELECT FROM task_history WHERE id = $1)", of.id
+    )
+    assert found is not None
+    return tuple(found)
+
+
+async def test_a_task_is_written_as_it_stands(commit: Commit, pool: Pool) -> None:
+    first = task(
+        plan(tags=('with "quotes"', "back\\slash", "{comma,}"), spec=b"\x00\xff"),
+        depends_on=(new_id(), new_id()),
+        due=Micros(123),
+        traceparent="00-ab",
+        error="of an earlier attempt",
+        state=TaskState.SCHEDULED,
+        attempt=2,
+        failed_attempts=1,
+        lost_attempts=1,
+        exit_code=-1,
+        outcome=Outcome.LOST,
+    )
+    bare = task(state=TaskState.BLOCKED)
+    lease(bare, worker(), token=(7 << 32) + 1)
+    await commit(tasks_of(first, bare))
+    row = await _row(pool, first)
+    assert row.depends_on == first.depends_on
+    assert (row.created_at, row.updated_at, row.due_at, row.started_at) == (first.created, first.updated, 123, None)
+    assert (row.attempt, row.failed_attempts, row.lost_attempts, row.exit_code, row.outcome) == (2, 1, 1, -1, Outcome.LOST)
+    assert (row.spec, row.error, row.traceparent, row.run_id, row.key) == (b"\x00\xff", first.error, "00-ab", None, "")
+    assert await pool.fetchval("SELECT tags FROM task WHERE id = $1", first.id) == list(first.plan.tags)
+    assert await pool.fetchval("SELECT token FROM task WHERE id = $1", bare.id) == (7 << 32) + 1
+    assert first.stored is bare.stored is Stored.LIVE
+
+
+async def test_a_task_moves_through_its_life(commit: Commit, pool: Pool) -> None:
+    mover = task(state=TaskState.BLOCKED)
+    await commit(tasks_of(mover))
+    mover.state, mover.attempt, mover.worker_id = TaskState.RUNNING, 1, WorkerId("w1")
+    await commit(tasks_of(mover))
+    row = await _row(pool, mover)
+    assert (row.state, row.attempt, row.worker_id, row.ended_at) == (TaskState.RUNNING, 1, "w1", None)
+
+    end(mover, TaskState.FAILED, output=b"out", error_output=b"err", error="bad\0luck", exit_code=3)
+    await commit(tasks_of(mover))
+    row = await _row(pool, mover)
+    assert await _places(pool, mover) == (False, True)
+    assert (row.state, row.output, row.error_output, row.exit_code) == (TaskState.FAILED, b"out", b"err", 3)
+    # PostgreSQL's text cannot hold NUL, and one commit must not fail everybody's for it.
+    assert (row.error, row.ended_at, row.outcome) == ("bad\ufffdluck", mover.ended, Outcome.FAILED)
+
+    mover.plan = mover.plan._replace(name="renamed", tags=("late",), spec=b"new")
+    await commit(WriteSet(tasks={mover.id: mover}, plans_changed={mover.id}))
+    row = await _row(pool, mover)
+    assert (row.name, row.spec, row.state, row.output) == ("renamed", b"new", TaskState.FAILED, b"out")
+
+    mover.state, mover.ended, mover.error = TaskState.READY, None, ""
+    await commit(tasks_of(mover))
+    assert await _places(pool, mover) == (True, False)
+    assert (await _row(pool, mover)).name == "renamed"
+
+
+async def test_a_plan_changes_with_and_without_the_end(commit: Commit, pool: Pool) -> None:
+    changed, ended = task(), task()
+    await commit(tasks_of(changed, ended))
+    for each in (changed, ended):
+        each.plan = plan(name="other", priority=9, tags=("x",), spec=b"2", placement=each.plan.placement._replace(queue="gpu"))
+    end(ended, TaskState.CANCELLED)
+    await commit(WriteSet(tasks={each.id: each for each in (changed, ended)}, plans_changed={changed.id, ended.id}))
+    for each, places in ((changed, (True, False)), (ended, (False, True))):
+        row = await _row(pool, each)
+        assert (row.name, row.priority, row.spec, row.state) == ("other", 9, b"2", each.state)
+        assert await _places(pool, each) == places
+    assert await pool.fetchval("SELECT queue FROM task_history WHERE id = $1", ended.id) == "gpu"
+
+
+async def test_a_task_that_was_born_and_ended_goes_to_the_history(commit: Commit, pool: Pool) -> None:
+    short = end(task(), output=b"x")
+    await commit(tasks_of(short))
+    assert await _places(pool, short) == (False, True)
+    assert short.stored is Stored.HISTORY
+
+
+async def test_tasks_are_deleted_wherever_they_are(commit: Commit, pool: Pool) -> None:
+    live, ended = task(), end(task())
+    await commit(tasks_of(live, ended))
+    await commit(WriteSet(tasks_deleted=[live.id, ended.id, new_id()]))
+    assert await reads.task_states(pool, PROJECT, [live.id, ended.id]) == {}
+
+
+async def test_a_run_moves_through_its_life(commit: Commit, pool: Pool) -> None:
+    made = job()
+    started = run(made, due_at=Micros(77))
+    await commit(WriteSet(jobs={made.id: made}, runs={started.id: started}, tasks={each.id: each for each in started.tasks}))
+    row = await reads.get_run(pool, PROJECT, started.id)
+    assert row is not None
+    assert (row.state, row.counts, row.due_at, row.job_version) == (RunState.PENDING, {TaskState.READY: 2}, 77, 1)
+    assert [(each.key, each.state) for each in await reads.list_run_tasks(pool, started.id)] == [
+        ("a", TaskState.READY),
+        ("b", TaskState.READY),
+    ]
+
+    started.state, started.started = RunState.RUNNING, Micros(88)
+    end(started.tasks[0])
+    await commit(WriteSet(runs={started.id: started}, tasks={started.tasks[0].id: started.tasks[0]}))
+    row = await reads.get_run(pool, PROJECT, started.id)
+    assert row is not None
+    assert (row.state, row.started_at) == (RunState.RUNNING, 88)
+    assert row.counts == {TaskState.READY: 1, TaskState.SUCCEEDED: 1}
+
+    end(started.tasks[1], TaskState.FAILED)
+    started.state, started.ended = RunState.FAILED, Micros(99)
+    await commit(WriteSet(runs={started.id: started}, tasks={started.tasks[1].id: started.tasks[1]}))
+    row = await reads.get_run(pool, PROJECT, started.id)
+    assert row is not None
+    assert (row.state, row.ended_at, row.counts) == (RunState.FAILED, 99, {TaskState.SUCCEEDED: 1, TaskState.FAILED: 1})
+    assert (await _row(pool, started.tasks[1])).key == "b"
+    assert (await _row(pool, started.tasks[1])).job_id == made.id
+
+    started.state, started.ended = RunState.RUNNING, None
+    await commit(WriteSet(runs={started.id: started}))
+    assert await pool.fetchval("SELECT count(*) FROM run") == 1
+    assert await pool.fetchval("SELECT count(*) FROM run_history") == 0
+
+
+async def test_a_run_that_was_born_and_ended_goes_to_the_history(commit: Commit, pool: Pool) -> None:
+    made = job()
+    short = run(made, state=RunState.SUCCEEDED, ended=Micros(5))
+    for each in short.tasks:
+        end(each)
+    await commit(WriteSet(jobs={made.id: made}, runs={short.id: short}, tasks={each.id: each for each in short.tasks}))
+    short.cancelled, short.state = True, RunState.CANCELLED  # reopened and cancelled between two commits
+    await commit(WriteSet(runs={short.id: short}))
+    row = await reads.get_run(pool, PROJECT, short.id)
+    assert row is not None
+    assert (row.state, row.cancelled, row.counts) == (RunState.CANCELLED, True, {TaskState.SUCCEEDED: 2})
+
+
+async def test_jobs_keep_every_version(commit: Commit, pool: Pool, committer: Committer) -> None:
+    made = job(waiting_runs=[Micros(1), Micros(2)])
+    await commit(WriteSet(jobs={made.id: made}))
+    made.version, made.plan, made.state, made.waiting_runs = (
+        2,
+        job_plan(name="new", spec=b"v2", schedule=None),
+        JobState.PAUSED,
+        [],
+    )
+    made.next_due = made.fires_at = None
+    await commit(WriteSet(jobs={made.id: made}))
+    row = await reads.get_job(pool, PROJECT, made.id)
+    assert row is not None
+    assert (row.version, row.spec, row.state, row.next_due_at, row.waiting_runs) == (2, b"v2", JobState.PAUSED, None, ())
+    assert await reads.get_job_version(pool, made.id, 1) == b"job spec"
+    # A fire changes the due time alone: the spec of a large DAG is not sent again.
+    made.next_due = Micros(9)
+    encoded = committer.encode(WriteSet(jobs={made.id: made}))
+    assert b"v2" not in [spec for argument in encoded.arguments if isinstance(argument, list) for spec in argument]
+    await committer.commit(encoded)
+    assert await pool.fetchval("SELECT count(*) FROM job_version") == 2
+
+
+async def test_the_smaller_records_are_written(commit: Commit, pool: Pool) -> None:
+    of, made = task(), job()
+    batch = LeaseBatch(Token(1 << 32), WorkerId("w1"), Micros(3), (of.id, new_id()), (1, 70_000), 2)
+    on = worker(resources=Resources(0.5, 0.25, 1.0), succeeded=3)
+    await commit(
+        WriteSet(
+            attempts=[AttemptRecord(of.id, 1, WorkerId("w1"), None, Micros(4), Outcome.LOST, None, "gone")],
+            batches_opened={batch.first_token: batch},
+            checkpoints={of.id: CheckpointRecord(of.id, 1, '{"at": 1}', Micros(5))},
+            fires=[FireRecord(made.id, Micros(6), None, "paused", Micros(7))],
+            idempotency=[IdempotencyRecord(PROJECT, "k", b"d", of.id + made.id, Micros(8))],
+            workers={("", WorkerId("w1")): on},
+            tasks={of.id: of},
+        )
+    )
+    assert [(each.number, each.outcome, each.error) for each in await reads.list_attempts(pool, of.id)] == [
+        (1, Outcome.LOST, "gone")
+    ]
+    assert (await _row(pool, of)).checkpoint == '{"at": 1}'
+    answer = await reads.find_answer(pool, PROJECT, "k", since=Micros(0))
+    assert answer is not None
+    assert answer.ids == (of.id, made.id)
+    stored = await reads.get_worker(pool, PROJECT, WorkerId("w1"))
+    assert stored is not None
+    assert (stored.queues, stored.labels, stored.tags, stored.cpu) == (["default"], {"zone": "a"}, ["fast"], 0.5)
+    assert await reads.current_task_ids(pool, PROJECT, WorkerId("w1")) == [of.id]
+
+    on.offline, on.registered = True, Micros(on.registered + 1)
+    await commit(
+        WriteSet(
+            batches_closed=[batch.first_token],
+            checkpoints={of.id: CheckpointRecord(of.id, 2, "2", Micros(9))},
+            workers={("", WorkerId("w1")): on},
+        )
+    )
+    again = await reads.get_worker(pool, PROJECT, WorkerId("w1"))
+    assert again is not None
+    assert (again.offline, again.registered_at) == (True, stored.registered_at)
+    assert (await _row(pool, of)).checkpoint == "2"
+    assert await pool.fetchval("SELECT count(*) FROM lease_batch") == 0
+
+
+async def test_a_due_time_is_decided_once(commit: Commit, pool: Pool) -> None:
+    decided = FireRecord(job().id, Micros(6), None, "paused", Micros(7))
+    await commit(WriteSet(fires=[decided]))
+    other = task()
+    with pytest.raises(ConflictError):
+        await commit(WriteSet(fires=[decided], tasks={other.id: other}))
+    assert await _places(pool, other) == (False, False)
+
+
+async def test_an_idempotency_key_holds_for_a_day(commit: Commit, pool: Pool) -> None:
+    first = IdempotencyRecord(PROJECT, "k", b"1", b"", Micros(DAY))
+    await commit(WriteSet(idempotency=[first]))
+    other = task()
+    with pytest.raises(ConflictError, match="idempotency key"):
+        await commit(WriteSet(idempotency=[first._replace(created=Micros(2 * DAY - 1))], tasks={other.id: other}))
+    assert await _places(pool, other) == (False, False)
+    await commit(WriteSet(idempotency=[first._replace(created=Micros(2 * DAY), digest=b"2")]))
+    assert await pool.fetchval("SELECT digest FROM idempotency") == b"2"
+    await commit(WriteSet(idempotency=[first._replace(project=Project("another"))]))
+
+
+@pytest.mark.parametrize("change", ["move", "end", "replan"])
+async def test_a_row_that_is_missing_fails_the_commit(commit: Commit, pool: Pool, change: str) -> None:
+    ghost, other = task(stored=Stored.LIVE), task()
+    if change == "end":
+        end(ghost)
+    with pytest.raises(StoreError, match="not where they must be"):
+        await commit(
+            WriteSet(tasks={ghost.id: ghost, other.id: other}, plans_changed={ghost.id} if change == "replan" else set())
+        )
+    assert await _places(pool, other) == (False, False)
+
+
+async def test_each_part_finds_its_rows_by_an_index(writer: asyncpg.Connection[asyncpg.Record]) -> None:
+    for index, group in enumerate(GROUPS):
+        prepared = statement(1 << index)
+        arguments: list[object] = [0, 1, 0, *([] for _, names in prepared.parameters for _ in names)]
+        found = await writer.fetch("EXPLAIN " + prepared.text, *arguments)
+        lines = "\n".join(row[0] for row in found)
+        assert not re.search(r"Seq Scan on (?!leadership)|Hash Join|Merge Join", lines), group.name
+
+
+async def test_all_parts_make_one_statement(committer: Committer, pool: Pool) -> None:
+    everything = statement((1 << len(GROUPS)) - 1)
+    assert everything.text.count("FOR SHARE\n)") == 1
+    assert all(name != "epoch" for _, names in everything.parameters for name in names)
+    row = await committer._connection.fetchrow(
+        everything.text, 0, committer._epoch, 0, *([] for _, names in everything.parameters for _ in names)
+    )
+    assert row is not None
