@@ -5,7 +5,7 @@ ON CONFLICT (shard) DO NOTHING
 
 -- wait_for_lock: wait for the shard's lock, for as long as the session's lock_timeout says
 -- The two keys are the lock's name: "foli" in ASCII, and the shard.
-SELECT pg_advisory_lock(1718577257, $1)
+SELECT pg_advisory_lock(1718578281, $1)
 
 -- take_epoch: begin a term
 -- Waits for the commits of the term before, which hold the row FOR SHARE. Nobody is sent to the new leader before it is ready.
@@ -35,7 +35,7 @@ FROM pg_locks AS holder
 JOIN leadership ON leadership.shard = $1
 WHERE holder.locktype = 'advisory'
   AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND holder.classid = 1718577257
+  AND holder.classid = 1718578281
   AND holder.objid = $1::int::oid
   AND holder.granted
   AND holder.pid <> pg_backend_pid()
