@@ -72,7 +72,8 @@ class Downloads:
         Calls for one digest share one download. Raises `DownloadError`.
         """
         path = self._directory / digest
-        if self._verified.get(digest) == _signature(path) is not None:
+        verified = self._verified.get(digest)
+        if verified is not None and verified == _signature(path):
             self._note_verified(digest, path)
             return str(path)
         task = self._fetching.get(digest)
