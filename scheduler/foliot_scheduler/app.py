@@ -15,10 +15,10 @@ from foliot_scheduler.actors.leadership import Leadership
 from foliot_scheduler.actors.maintenance import Maintenance, MaintenanceSettings, PooledStore
 from foliot_scheduler.actors.schedule_loader import PooledSchedules, ScheduleLoader, ScheduleLoaderSettings
 from foliot_scheduler.actors.sessions import Sessions
-from foliot_scheduler.api.forwarding import Forwarder
+from foliot_scheduler.api.forwarding import Forwarder, leader_finder
 from foliot_scheduler.api.interceptors import Passage, Service
 from foliot_scheduler.api.jobs import JobService
-from foliot_scheduler.api.ports import LeaderAddress, NoHints
+from foliot_scheduler.api.ports import NoHints
 from foliot_scheduler.api.runs import RunService
 from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.api.system import SystemService
@@ -28,7 +28,6 @@ from foliot_scheduler.api.workers import WorkerService
 from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.specs.records import JobPlans, job_from_row
 from foliot_scheduler.specs.tasks import TaskPlans
-from foliot_scheduler.store import election
 from foliot_scheduler.store.migrate import migrate
 from foliot_scheduler.store.pool import KEEPALIVE, ONE_WRITER, Pool, open_connection, open_pool
 from foliot_scheduler.store.rows import job_row
@@ -135,11 +134,7 @@ class SchedulerApp(Part):
         hints = NoHints(clock)
         plans = TaskPlans()
 
-        async def find_leader() -> LeaderAddress | None:
-            async with pool.acquire() as connection:
-                seen = await election.read_leadership(connection, SHARD)
-            return LeaderAddress(seen.leader, seen.address, seen.epoch) if seen is not None and seen.address else None
-
+        find_leader = leader_finder(pool, SHARD)
         forwarder = Forwarder(own_address=str(self._settings.advertise or self._settings.grpc), find_leader=find_leader)
         streams = WorkStreams(leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=name)
         services: list[Service] = [

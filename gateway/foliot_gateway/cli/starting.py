@@ -13,7 +13,7 @@ from foliot.kit.supervisor import run_until_signalled
 from foliot_scheduler.store.errors import DatabaseUrlError, EmbeddedPostgresError, SchemaError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from foliot.kit.lifecycle import Part
 
@@ -30,8 +30,13 @@ def run_parts(make: Callable[[], Sequence[Part]], *, on_ready: Callable[[], None
     async def run() -> int:
         return await run_until_signalled(make(), on_ready=on_ready, keep_watchdog=True)
 
+    return run_named(run())
+
+
+def run_named(daemon: Coroutine[None, None, int]) -> int:
+    """Run a daemon to its end and return its exit status; a start that fails because of a setting names the option."""
     with naming_options():
-        return asyncio.run(run())
+        return asyncio.run(daemon)
 
 
 @contextmanager

@@ -25,6 +25,11 @@ class LeaderPort(Protocol):
         """Whether this replica leads."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of its term; 0 while it does not lead."""
+        ...
+
     async def execute(self, command: Command) -> Reply:
         """Have a command carried out; the reply comes only after its commit. Raises FoliotError NO_LEADER or OVERLOADED."""
         ...

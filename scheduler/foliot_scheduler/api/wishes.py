@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot_scheduler.api.errors import no_leader, refused
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.effects import Reply
     from foliot_scheduler.core.model import Job, Task
     from foliot_scheduler.core.types import JobId, TaskId
+
+RecordT = TypeVar("RecordT")
 
 SETTLE_PAUSES_S: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How long to wait, time after time, for a commit under way that changes where a row is; a commit takes milliseconds."""
@@ -56,7 +58,7 @@ class Wishes:
         for pause_s in SETTLE_PAUSES_S:
             record = None
             if not self._leader.knows_task(task_id):
-                record = await read()
+                record = await self._in_one_term(read)
                 if record is None and not self._leader.knows_task(task_id):
                     raise not_found("task")
             if record is None or not record.is_live:
@@ -81,10 +83,18 @@ class Wishes:
         """Have a wish about a job granted; `read` gives the job as PostgreSQL has it. Raises as `about_task` does."""
         record = None
         if not self._leader.knows_job(job_id):
-            record = await read()
+            record = await self._in_one_term(read)
             if record is None and not self._leader.knows_job(job_id):
                 raise not_found("job")
         return await self.grant(command(record))
+
+    async def _in_one_term(self, read: Callable[[], Awaitable[RecordT | None]]) -> RecordT | None:
+        """Read a row for the leader of now: what was read in an earlier term of this replica may have changed since."""
+        epoch = self._leader.epoch
+        record = await read()
+        if self._leader.epoch != epoch:
+            raise no_leader()
+        return record
 
 
 def not_found(what: str) -> FoliotError:

@@ -60,7 +60,7 @@ class TaskChange:
     depends_on: tuple[TaskId, ...] | None = None
     trigger_rule: TriggerRule | None = None
     labels_only: bool = False
-    """Only name-tags-description changed, which is allowed at any time."""
+    """Only tags and description changed, which is allowed at any time."""
 
 
 @dataclass(frozen=True, slots=True)

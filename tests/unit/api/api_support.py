@@ -30,6 +30,7 @@ class ScriptedLeader:
         self.commands: list[Command] = []
         self.is_leading = leading
         self.known: set[bytes] = set()
+        self.epoch = 1
 
     @property
     def leading(self) -> bool:
