@@ -32,12 +32,14 @@ class Gate:
 class Gates:
     """All keys of all projects."""
 
-    __slots__ = ("_gates", "_waiting")
+    __slots__ = ("_called", "_gates", "_waiting")
 
     def __init__(self) -> None:
         self._gates: dict[tuple[Project, str], Gate] = {}
         self._waiting: dict[TaskId, Gate] = {}
         """The gate that each held-up task waits at."""
+        self._called: dict[TaskId, Gate] = {}
+        """The gate that gave a task its chance, until it tries."""
 
     def enter(self, task: Task, woken: list[Task]) -> bool:
         """Let a task through all of its gates, or leave it waiting at the first that is full; return whether it passed.
@@ -46,11 +48,14 @@ class Gates:
         front of the ready queue.
         """
         limits = task.plan.limits
+        called = self._called.pop(task.id, None)
         for limit in limits:
             gate = self._gates.get((task.project, limit.key))
             if gate is not None and gate.inside >= limit.max_running:
                 gate.waiters[task.id] = task
                 self._waiting[task.id] = gate
+                if gate is called:
+                    gate.waiters.move_to_end(task.id, last=False)  # somebody was quicker: it keeps its turn
                 for other in limits:
                     if other is not limit:
                         self._wake((task.project, other.key), woken)
@@ -74,6 +79,7 @@ class Gates:
 
     def pass_on(self, task: Task, woken: list[Task]) -> None:
         """Have a ready task wait no more, and give the chance it may hold to those behind it, appended to `woken`."""
+        self._called.pop(task.id, None)
         gate = self._waiting.pop(task.id, None)
         if gate is not None:
             del gate.waiters[task.id]
@@ -94,6 +100,7 @@ class Gates:
             if gate.inside < next(limit.max_running for limit in task.plan.limits if limit.key == key[1]):
                 del gate.waiters[task.id]
                 del self._waiting[task.id]
+                self._called[task.id] = gate
                 woken.append(task)
         if not gate.inside and not gate.waiters:
             del self._gates[key]
