@@ -1,0 +1,251 @@
+"""A database that holds the engine to its word: rows move only where `Stored` says they are, and keys are unique.
+
+It takes write sets the way the store's committer does: `encode` copies the rows as they stand and calls `mark_stored`, `commit`
+makes the copy the truth. Between the two the engine may run on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
+from foliot_scheduler.core.model import Job, Outcome, Run, Stored, Task, TaskPlan, TriggerRule
+from foliot_scheduler.core.transitions import TaskState
+from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+
+
+class TaskRow(NamedTuple):
+    """What PostgreSQL keeps of a task."""
+
+    project: Project
+    plan: TaskPlan
+    depends_on: tuple[TaskId, ...]
+    trigger_rule: TriggerRule
+    run_id: RunId | None
+    position: int
+    created: Micros
+    updated: Micros
+    state: TaskState
+    attempt: int
+    failed_attempts: int
+    lost_attempts: int
+    due: Micros | None
+    worker_id: WorkerId | None
+    token: Token | None
+    started: Micros | None
+    ended: Micros | None
+    outcome: Outcome | None
+    exit_code: int | None
+    error: str
+
+    @property
+    def is_live(self) -> bool:
+        return self.ended is None
+
+
+class RunRow(NamedTuple):
+    """What PostgreSQL keeps of a run."""
+
+    job_id: JobId
+    job_version: int
+    due_at: Micros | None
+    state: str
+    cancelled: bool
+    started: Micros | None
+    ended: Micros | None
+
+
+class JobRow(NamedTuple):
+    """What PostgreSQL keeps of a job."""
+
+    version: int
+    state: str
+    next_due: Micros | None
+    fires_at: Micros | None
+    waiting_runs: tuple[Micros, ...]
+
+
+class BatchRow(NamedTuple):
+    """What PostgreSQL keeps of leases handed out together."""
+
+    worker_id: WorkerId
+    task_ids: tuple[TaskId, ...]
+    attempts: tuple[int, ...]
+
+
+def task_row(task: Task) -> TaskRow:
+    """Copy a task as it stands."""
+    return TaskRow(
+        task.project,
+        task.plan,
+        task.depends_on,
+        task.trigger_rule,
+        task.run_id,
+        task.position,
+        task.created,
+        task.updated,
+        task.state,
+        task.attempt,
+        task.failed_attempts,
+        task.lost_attempts,
+        task.due,
+        task.worker_id,
+        task.lease.token if task.lease else None,
+        task.started,
+        task.ended,
+        task.outcome,
+        task.exit_code,
+        task.error,
+    )
+
+
+def run_row(run: Run) -> RunRow:
+    """Copy a run as it stands."""
+    return RunRow(run.job_id, run.job_version, run.due_at, run.state, run.cancelled, run.started, run.ended)
+
+
+def job_row(job: Job) -> JobRow:
+    """Copy a job as it stands."""
+    return JobRow(job.version, job.state, job.next_due, job.fires_at, tuple(job.waiting_runs))
+
+
+@dataclass(slots=True)
+class Encoded:
+    """One commit: rows, and where each of them was before."""
+
+    tasks: dict[TaskId, tuple[Stored, TaskRow]]
+    plans_changed: set[TaskId]
+    tasks_deleted: list[TaskId]
+    runs: dict[RunId, tuple[Stored, RunRow]]
+    jobs: dict[JobId, tuple[Stored, JobRow]]
+    attempts: list[AttemptRecord]
+    batches_opened: dict[Token, BatchRow]
+    batches_closed: list[Token]
+    checkpoints: dict[TaskId, CheckpointRecord]
+    fires: list[FireRecord]
+    idempotency: list[IdempotencyRecord]
+    workers: dict[tuple[str, WorkerId], tuple[int, int, bool, Micros]]
+
+
+@dataclass(slots=True)
+class FakeJournal:
+    """All tables. Breaking a rule of theirs is an AssertionError."""
+
+    live: dict[TaskId, TaskRow] = field(default_factory=dict)
+    history: dict[TaskId, TaskRow] = field(default_factory=dict)
+    deleted: set[TaskId] = field(default_factory=set)
+    runs: dict[RunId, RunRow] = field(default_factory=dict)
+    runs_ended: dict[RunId, RunRow] = field(default_factory=dict)
+    jobs: dict[JobId, JobRow] = field(default_factory=dict)
+    attempts: dict[tuple[TaskId, int], AttemptRecord] = field(default_factory=dict)
+    batches: dict[Token, BatchRow] = field(default_factory=dict)
+    checkpoints: dict[TaskId, CheckpointRecord] = field(default_factory=dict)
+    fires: dict[tuple[JobId, Micros], FireRecord] = field(default_factory=dict)
+    answers: dict[tuple[Project, str], IdempotencyRecord] = field(default_factory=dict)
+    workers: dict[tuple[str, WorkerId], tuple[int, int, bool, Micros]] = field(default_factory=dict)
+    tokens_used: int = 0
+
+    def encode(self, writes: WriteSet) -> Encoded:
+        """Copy the rows as they stand, and mark their objects as stored."""
+        assert writes.plans_changed <= writes.tasks.keys()
+        encoded = Encoded(
+            {id_: (task.stored, task_row(task)) for id_, task in writes.tasks.items()},
+            set(writes.plans_changed),
+            list(writes.tasks_deleted),
+            {id_: (run.stored, run_row(run)) for id_, run in writes.runs.items()},
+            {id_: (job.stored, job_row(job)) for id_, job in writes.jobs.items()},
+            list(writes.attempts),
+            {t: BatchRow(batch.worker_id, batch.task_ids, batch.attempts) for t, batch in writes.batches_opened.items()},
+            list(writes.batches_closed),
+            dict(writes.checkpoints),
+            list(writes.fires),
+            list(writes.idempotency),
+            {key: (worker.succeeded, worker.failed, worker.offline, worker.last_heard) for key, worker in writes.workers.items()},
+        )
+        writes.mark_stored()
+        assert all((task.stored is Stored.LIVE) == task.is_live for task in writes.tasks.values())
+        return encoded
+
+    def commit(self, encoded: Encoded) -> None:
+        """Make a commit the truth, if every row is where it must be."""
+        self._delete_tasks(encoded)
+        for task_id, (stored, row) in encoded.tasks.items():
+            self._write_task(task_id, stored, row, plan_changed=task_id in encoded.plans_changed)
+        for run_id, (stored, run) in encoded.runs.items():
+            self._write_run(run_id, stored, run)
+        for job_id, (stored, job) in encoded.jobs.items():
+            assert (job_id in self.jobs) == (stored is not Stored.NOWHERE)
+            self.jobs[job_id] = job
+        for attempt in encoded.attempts:
+            key = (attempt.task_id, attempt.number)
+            assert key not in self.attempts, f"attempt {attempt.number} is recorded twice"
+            self.attempts[key] = attempt
+        self._write_batches(encoded)
+        self.checkpoints.update(encoded.checkpoints)
+        for fire in encoded.fires:
+            assert (fire.job_id, fire.due_at) not in self.fires, "one due time is decided twice"
+            assert (fire.run_id is None) == bool(fire.skip_reason)
+            assert fire.run_id is None or fire.run_id in self.runs or fire.run_id in self.runs_ended
+            self.fires[fire.job_id, fire.due_at] = fire
+        for answer in encoded.idempotency:
+            assert (answer.project, answer.key) not in self.answers, "an idempotency key is used twice"
+            self.answers[answer.project, answer.key] = answer
+        self.workers.update(encoded.workers)
+
+    def apply(self, writes: WriteSet) -> None:
+        """Encode and commit at once."""
+        self.commit(self.encode(writes))
+
+    def row(self, task_id: TaskId) -> TaskRow:
+        """The row of a task, live or ended."""
+        return self.live.get(task_id) or self.history[task_id]
+
+    def leases(self) -> dict[TaskId, tuple[Token, int]]:
+        """The leases that a new leader would find: token and attempt for each task (the rule of recovery)."""
+        found: dict[TaskId, tuple[Token, int]] = {}
+        for first, batch in self.batches.items():
+            for i, (task_id, attempt) in enumerate(zip(batch.task_ids, batch.attempts, strict=True)):
+                row = self.live.get(task_id)
+                if row is None or not (row.attempt < attempt or (row.attempt == attempt and row.state is TaskState.RUNNING)):
+                    continue
+                if task_id not in found or found[task_id][1] < attempt:
+                    found[task_id] = (Token(first + i), attempt)
+        return found
+
+    def _delete_tasks(self, encoded: Encoded) -> None:
+        for task_id in encoded.tasks_deleted:
+            assert task_id not in encoded.tasks, "a task is deleted and written by one commit"
+            assert (task_id in self.live) != (task_id in self.history), "a task is deleted that is not stored"
+            self.live.pop(task_id, None)
+            self.history.pop(task_id, None)
+            self.deleted.add(task_id)
+
+    def _write_task(self, task_id: TaskId, stored: Stored, row: TaskRow, *, plan_changed: bool) -> None:
+        assert task_id not in self.deleted, "a deleted task is written"
+        assert (task_id in self.live) == (stored is Stored.LIVE)
+        assert (task_id in self.history) == (stored is Stored.HISTORY)
+        before = self.live.pop(task_id, None) or self.history.pop(task_id, None)
+        if before is not None:
+            assert before.attempt <= row.attempt
+            assert (before.project, before.run_id, before.created) == (row.project, row.run_id, row.created)
+            if not plan_changed:
+                assert (before.plan, before.depends_on) == (row.plan, row.depends_on), "a change of a plan is not written"
+                assert before.trigger_rule is row.trigger_rule
+            if not before.is_live and row.is_live:
+                assert before.state in {TaskState.FAILED, TaskState.CANCELLED}, "only these come back to life"
+        (self.live if row.is_live else self.history)[task_id] = row
+
+    def _write_run(self, run_id: RunId, stored: Stored, row: RunRow) -> None:
+        assert (run_id in self.runs) == (stored is Stored.LIVE)
+        assert stored is not Stored.HISTORY, "an ended run is written"
+        self.runs.pop(run_id, None)
+        (self.runs if row.ended is None else self.runs_ended)[run_id] = row
+
+    def _write_batches(self, encoded: Encoded) -> None:
+        for first, batch in encoded.batches_opened.items():
+            assert first > self.tokens_used, "a fencing token is given twice"
+            self.tokens_used = first + len(batch.task_ids) - 1
+            self.batches[first] = batch
+        for first in encoded.batches_closed:
+            del self.batches[first]
