@@ -226,6 +226,8 @@ def _shown_start(state: State, lease: Lease, started: Micros) -> Micros:
 
     A skewed clock must not make a child look older than its parent, nor an attempt end before its start.
     """
+    if lease.batch.leased <= started <= state.now:
+        return started
     return min(max(started, lease.batch.leased), state.now)
 
 
