@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,8 @@ class EmbeddedPostgres(Part):
 
     async def on_start(self) -> None:
         """Claim the directory, create or upgrade the cluster, start the server and wait until it accepts."""
+        if self._port is not None:
+            _check_port_free(self._port)
         self._directory.lock()
         try:
             identity = await self._directory.prepare()
@@ -223,3 +226,13 @@ class EmbeddedPostgres(Part):
         except OSError:
             lines = []
         return f"{' | '.join(lines) or 'it said nothing'} (see {path})"
+
+
+def _check_port_free(port: int) -> None:
+    """Find out before anything is started; PostgreSQL would say it in four lines, none of them the reason alone."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise EmbeddedPostgresError(f"PostgreSQL cannot listen on 127.0.0.1:{port}: {error.strerror}") from error

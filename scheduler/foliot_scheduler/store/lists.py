@@ -10,11 +10,12 @@ with an index search, not by counting from the front.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from foliot_scheduler.core.transitions import ENDED_TASK_STATES, LIVE_TASK_STATES, TaskState
 from foliot_scheduler.core.types import Micros, Project, RunId, WorkerId
 from foliot_scheduler.store.partitions import lowest_id
@@ -88,6 +89,12 @@ def fill(text: str, **parts: str) -> str:
     return text
 
 
+_NUMBERS: Final[Mapping[TaskSort, Callable[[int], int | None]]] = {
+    TaskSort.UPDATED: lambda value: value if 0 <= value < 1 << 60 else None,
+    TaskSort.PRIORITY: lambda value: value if PRIORITY_LOWEST <= value <= PRIORITY_HIGHEST else None,
+}
+"""Sorts by a number, and which numbers there are: one that the column's type cannot hold is no page's end."""
+
 Window = tuple[tuple[str, bytes], ...]
 """A span of ids: names of conditions (`from_id`, `above_id`, `below_id`) with their values."""
 
@@ -150,11 +157,13 @@ def task_page(
     statement = Statement()
     conditions = _conditions(statement, project, wanted, window)
     direction = "ASC" if ascending else "DESC"
-    if end:
-        conditions.append(_after(statement, sort, end, ascending=ascending))
+    after = [[condition] for condition in _after(statement, sort, end, ascending=ascending)] if end else [[]]
     order = f"{sort} {direction}" if sort is TaskSort.CREATED else f"{sort} {direction}, id {direction}"
     places = {"order": order, "limit": f"{statement.bind(limit)}::bigint", "offset": f"{statement.bind(offset)}::bigint"}
-    branches = _branches(statement, conditions, wanted, merge_states=sort is TaskSort.CREATED)
+    merge_states = sort is TaskSort.CREATED
+    branches = [
+        branch for beyond in after for branch in _branches(statement, [*conditions, *beyond], wanted, merge_states=merge_states)
+    ]
     text = fill(
         _TASKS["list"],
         branches="\nUNION ALL\n".join(
@@ -227,18 +236,20 @@ def _branches(statement: Statement, conditions: list[str], wanted: TaskFilter, *
     return branches
 
 
-def _after(statement: Statement, sort: TaskSort, end: bytes, *, ascending: bool) -> str:
-    """Write the condition that a row comes after where the last page ended."""
+def _after(statement: Statement, sort: TaskSort, end: bytes, *, ascending: bool) -> list[str]:
+    """Write the conditions of rows that come after where the last page ended: those with its sort value, and those beyond.
+
+    Two branches, not one comparison of (value, id): PostgreSQL guesses the size of that by the value alone, and for a value that
+    most rows have, such as the default priority, it takes the millions that share it for none.
+    """
     sign = ">" if ascending else "<"
     if len(end) < ID_BYTES:
         raise BadPageEndError("a page's end is too short")
-    task_id, value = end[:ID_BYTES], end[ID_BYTES:]
-    if sort is TaskSort.CREATED:
-        if value:
-            raise BadPageEndError("a page's end is too long")
-        return f"id {sign} {statement.bind(task_id)}"
     try:
-        bound = int(value) if sort in {TaskSort.UPDATED, TaskSort.PRIORITY} else value.decode()
+        value = _NUMBERS[sort](int(end[ID_BYTES:])) if sort in _NUMBERS else end[ID_BYTES:].decode()
     except ValueError as error:
         raise BadPageEndError("a page's end is malformed") from error
-    return f"({sort}, id) {sign} ({statement.bind(bound)}, {statement.bind(task_id)})"
+    if value is None or (isinstance(value, str) and "\0" in value):
+        raise BadPageEndError("a page's end is out of range")
+    last = statement.bind(value)
+    return [f"{sort} = {last} AND id {sign} {statement.bind(end[:ID_BYTES])}", f"{sort} {sign} {last}"]

@@ -154,11 +154,11 @@ def translated(what: str, url: str | None = None) -> Iterator[None]:
             # Without its cause, which may quote the URL.
             raise _connect_error(error, describe_url(url)) from None
         raise _error(error, what) from error
-    except ValueError as error:
+    except ValueError:
+        if url is None:
+            raise
         # asyncpg's parser of URLs; its message may quote a piece of the password.
-        if url is not None:
-            raise DatabaseUrlError("the database URL is malformed: is the password percent-encoded?") from None
-        raise StoreError(f"could not {what}: {error}") from error
+        raise DatabaseUrlError("the database URL is malformed: is the password percent-encoded?") from None
 
 
 _SCHEMES: Final = ("postgresql://", "postgres://")

@@ -60,16 +60,16 @@ def task(task_plan: TaskPlan | None = None, **values: Any) -> Task:
     )
 
 
-def end(ended: Task, state: TaskState = TaskState.SUCCEEDED, **values: Any) -> Task:
-    ended.state = state
-    ended.attempt = max(ended.attempt, 1)
-    ended.ended = ended.updated = Micros(CLOCK.now_us() + 5)
-    ended.started = Micros(CLOCK.now_us() + 1)
-    ended.outcome = Outcome.SUCCEEDED if state is TaskState.SUCCEEDED else Outcome.FAILED
-    ended.worker_id = WorkerId("w1")
+def end(of: Task, /, state: TaskState = TaskState.SUCCEEDED, **values: Any) -> Task:
+    of.state = state
+    of.attempt = max(of.attempt, 1)
+    of.ended = of.updated = Micros(CLOCK.now_us() + 5)
+    of.started = Micros(CLOCK.now_us() + 1)
+    of.outcome = Outcome.SUCCEEDED if state is TaskState.SUCCEEDED else Outcome.FAILED
+    of.worker_id = WorkerId("w1")
     for name, value in values.items():
-        setattr(ended, name, value)
-    return ended
+        setattr(of, name, value)
+    return of
 
 
 def job_plan(keys: tuple[str, ...] = ("a", "b"), **values: Any) -> JobPlan:

@@ -1,0 +1,126 @@
+"""However long the history, a page of a list reads little more than the page, by an index in the list's order."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import asyncpg
+import pytest
+
+from foliot_scheduler.core.transitions import TaskState
+from foliot_scheduler.core.types import Micros, Project
+from foliot_scheduler.store import partitions, reads
+from foliot_scheduler.store.lists import TaskFilter, TaskSort, task_page, windows
+from foliot_scheduler.store.pool import MANY_READERS, open_connection
+from foliot_scheduler.store.sql import Queries
+
+DAY = 86_400_000_000
+ROWS = 20_000
+PAGE = 50
+
+_FILL = """
+    INSERT INTO task_history (
+        id, created_at, updated_at, started_at, ended_at, position, attempt, failed_attempts, lost_attempts, priority, project,
+        state, kind, trigger_rule, queue, name, key, error, traceparent, tags, spec, output, error_output
+    )
+    SELECT
+        (lpad(to_hex(made.ms), 12, '0') || '7' || substr(md5(number::text), 1, 19))::uuid,
+        made.at, made.at, made.at, made.at, 0, 1,
+        0, 0, 1 + number % 10, 'p', CASE WHEN number % 500 = 0 THEN 'failed' ELSE 'succeeded' END, 'command', 'all_success',
+        'default', 'name ' || number % 20, '', '', '', CASE WHEN number % 100 = 1 THEN ARRAY['rare'] END, '\\x61', '', ''
+    FROM
+        generate_series(1, $1) AS number,
+        LATERAL (
+            SELECT at, (extract(epoch FROM at) * 1000)::bigint AS ms
+            FROM (SELECT now() - number * interval '10 s' AS at) AS instant
+        ) AS made
+"""
+
+
+@pytest.fixture
+async def reader(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection as readers have it, on a database with some history: the plans of 20,000 rows are those of millions."""
+    connection = await open_connection(database_url, settings=MANY_READERS)
+    now = await connection.fetchval("SELECT now()")
+    for days in range(4):
+        await partitions.create_ahead(connection, now_us=now - days * DAY)
+    await connection.execute(_FILL, ROWS)
+    await connection.execute("ANALYZE")
+    yield connection
+    await connection.close()
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+async def _rows_read(connection: asyncpg.Connection[asyncpg.Record], text: str, arguments: list[object]) -> int:
+    """Run a statement and count the rows that it took out of tables, those that it threw away included."""
+    found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *arguments)
+    read = 0
+    for node in _nodes(json.loads(found)[0]["Plan"]):
+        if "Relation Name" in node:
+            read += int(node["Actual Rows"] * node["Actual Loops"]) + node.get("Rows Removed by Filter", 0)
+    return read
+
+
+async def test_a_page_in_any_order_reads_no_more_than_pages(reader: asyncpg.Connection[asyncpg.Record]) -> None:
+    now = await reader.fetchval("SELECT now()")
+    for sort, ascending in itertools.product(TaskSort, (False, True)):
+        build = partial(task_page, Project("p"), TaskFilter(), sort=sort, ascending=ascending, limit=PAGE, offset=0)
+        half = await reads.list_tasks(reader, Project("p"), TaskFilter(), sort=sort, ascending=ascending, limit=ROWS // 2)
+        for ending in (b"", half.end):
+            if sort is TaskSort.CREATED:
+                spans = windows(now=now, end=ending, ascending=ascending)[:2]
+                read = sum([await _rows_read(reader, *build(window=window)) for window in spans])
+            else:
+                read = await _rows_read(reader, *build(end=ending))
+            # One row of each partition is looked at to know which comes first.
+            assert read <= 2 * PAGE + 20, (sort, ascending)
+
+
+async def test_rare_states_and_tags_are_found_without_reading_the_others(reader: asyncpg.Connection[asyncpg.Record]) -> None:
+    now = await reader.fetchval("SELECT now()")
+    for wanted in (TaskFilter(states=frozenset({TaskState.FAILED})), TaskFilter(tag="rare")):
+        for window in windows(now=now, end=b"", ascending=False):
+            text, arguments = task_page(
+                Project("p"), wanted, sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
+            )
+            assert await _rows_read(reader, text, arguments) <= 4 * PAGE
+
+
+async def test_single_things_are_found_by_their_index(reader: asyncpg.Connection[asyncpg.Record]) -> None:
+    task_id = await reader.fetchval("SELECT id FROM task_history LIMIT 1")
+    cases: dict[str, list[object]] = {
+        "get": [task_id, "p"],
+        "states": [[task_id], "p"],
+        "attempts": [task_id],
+        "logs": [task_id, None, 10, 0],
+        "of_run_in_brief": [task_id],
+    }
+    for name, arguments in cases.items():
+        assert await _rows_read(reader, Queries("queries/tasks.sql")[name], arguments) <= 1, name
+
+
+async def test_what_ended_lately_is_counted_without_the_rest(reader: asyncpg.Connection[asyncpg.Record]) -> None:
+    since = await reader.fetchval("SELECT now() - interval '1 hour'")
+    text = Queries("queries/system.sql")["count_ended_since"]
+    arguments: list[object] = ["p", since, partitions.lowest_id(Micros(since))]
+    assert await _rows_read(reader, text, arguments) <= ROWS // 4
+
+
+async def test_partitions_of_other_days_are_not_even_planned(reader: asyncpg.Connection[asyncpg.Record]) -> None:
+    now = await reader.fetchval("SELECT now()")
+    window = windows(now=now, end=b"", ascending=False)[1]
+    text, arguments = task_page(
+        Project("p"), TaskFilter(), sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
+    )
+    found = await reader.fetchval(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
+    tables = {node["Relation Name"] for node in _nodes(json.loads(found)[0]["Plan"]) if "Relation Name" in node}
+    assert len(tables) == 2, "the live table and yesterday's partition"
