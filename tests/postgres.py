@@ -24,7 +24,7 @@ SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
-    # Copying a database file by file needs a checkpoint; with this little to log it is cheap either way.
+    # Nothing is replicated, so nothing is logged that replaying would not need.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "shared_buffers": "64MB",
@@ -56,7 +56,9 @@ class PostgresServer:
     def create_database(self, *, empty: bool = False) -> str:
         """Make a database, migrated unless `empty` is asked for, and return its name."""
         name = f"test_{next(self._numbers)}"
-        self._run(self._execute(f"CREATE DATABASE {name} TEMPLATE {'template1' if empty else _TEMPLATE}"))
+        template = "template1" if empty else _TEMPLATE
+        # File by file takes half the time of going through the log, as long as databases are small.
+        self._run(self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
         return name
 
     def drop_database(self, name: str) -> None:

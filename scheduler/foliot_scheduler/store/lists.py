@@ -10,20 +10,28 @@ with an index search, not by counting from the front.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
-from foliot_scheduler.core.transitions import ENDED_TASK_STATES, LIVE_TASK_STATES, TaskState
-from foliot_scheduler.core.types import Micros, Project, RunId, WorkerId
+from foliot_scheduler.core.transitions import (
+    ENDED_RUN_STATES,
+    ENDED_TASK_STATES,
+    LIVE_RUN_STATES,
+    LIVE_TASK_STATES,
+    RunState,
+    TaskState,
+)
+from foliot_scheduler.core.types import JobId, Micros, Project, RunId, WorkerId
 from foliot_scheduler.store.partitions import lowest_id
 from foliot_scheduler.store.recovery import ID_BYTES
 from foliot_scheduler.store.rows import TaskRow
 from foliot_scheduler.store.sql import Queries
 
 _TASKS = Queries("queries/tasks.sql")
+_RUNS = Queries("queries/runs.sql")
 
 _MS_BYTES: Final = 6
 _DAY_MS: Final = 86_400_000
@@ -34,6 +42,8 @@ are fewer, and lists of one job's runs often come to their end before the page i
 
 _LIVE: Final = tuple(sorted(LIVE_TASK_STATES))
 _ENDED: Final = tuple(sorted(ENDED_TASK_STATES))
+_LIVE_RUNS: Final = tuple(sorted(LIVE_RUN_STATES))
+_ENDED_RUNS: Final = tuple(sorted(ENDED_RUN_STATES))
 
 
 class BadPageEndError(ValueError):
@@ -253,3 +263,50 @@ def _after(statement: Statement, sort: TaskSort, end: bytes, *, ascending: bool)
         raise BadPageEndError("a page's end is out of range")
     last = statement.bind(value)
     return [f"{sort} = {last} AND id {sign} {statement.bind(end[:ID_BYTES])}", f"{sort} {sign} {last}"]
+
+
+def _run_branches(
+    statement: Statement, project: Project, job_id: JobId | None, states: Collection[RunState], window: Window
+) -> list[tuple[str, str]]:
+    """List the tables to read with their conditions, each state by itself, in the order of the indexes."""
+    scope = [statement.condition(_RUNS["of_project"], project)]
+    scope += [statement.condition(_RUNS[name], value) for name, value in window]
+    if job_id is not None:
+        scope.append(statement.condition(_RUNS["of_job"], job_id))
+    return [
+        (table, " AND ".join((*scope, statement.condition(_RUNS["in_state"], state))))
+        for table, of_table in (("live", _LIVE_RUNS), ("ended", _ENDED_RUNS))
+        for state in of_table
+        if not states or state in states
+    ]
+
+
+def run_page(
+    project: Project,
+    job_id: JobId | None,
+    states: Collection[RunState],
+    *,
+    limit: int,
+    offset: int,
+    window: Window,
+) -> tuple[str, list[object]]:
+    """Write the statement of a page of runs, newest first, in a window of ids."""
+    statement = Statement()
+    places = {"limit": f"{statement.bind(limit)}::bigint", "offset": f"{statement.bind(offset)}::bigint"}
+    branches = [
+        fill(_RUNS["branch"], columns=fill(_RUNS[f"{table}_columns"], conditions=where))
+        for table, where in _run_branches(statement, project, job_id, states, window)
+    ]
+    return fill(fill(_RUNS["list"], branches="\nUNION ALL\n".join(branches)), **places), statement.arguments
+
+
+def run_count(
+    project: Project, job_id: JobId | None, states: Collection[RunState], window: Window = EVERYTHING
+) -> tuple[str, list[object]]:
+    """Write the statement that counts runs, in a window of ids."""
+    statement = Statement()
+    branches = [
+        fill(_RUNS[f"{table}_count"], conditions=where)
+        for table, where in _run_branches(statement, project, job_id, states, window)
+    ]
+    return fill(_RUNS["count"], branches="\nUNION ALL\n".join(branches)), statement.arguments

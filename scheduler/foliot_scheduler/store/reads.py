@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 from foliot_scheduler.core.model import JobState
-from foliot_scheduler.core.transitions import ENDED_RUN_STATES, LIVE_RUN_STATES, RunState, TaskState
+from foliot_scheduler.core.transitions import RunState, TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, WorkerId
 from foliot_scheduler.store import rows
 from foliot_scheduler.store.columns import unpack_attempts
 from foliot_scheduler.store.lists import (
-    EVERYTHING,
     RUN_REACHES_DAYS,
     TASK_REACHES_DAYS,
     Statement,
@@ -26,6 +25,8 @@ from foliot_scheduler.store.lists import (
     Window,
     checked_end,
     fill,
+    run_count,
+    run_page,
     run_window,
     task_count,
     task_end,
@@ -58,9 +59,6 @@ _RUNS = Queries("queries/runs.sql")
 _JOBS = Queries("queries/jobs.sql")
 _WORKERS = Queries("queries/workers.sql")
 _SYSTEM = Queries("queries/system.sql")
-
-_LIVE_RUNS: Final = tuple(sorted(LIVE_RUN_STATES))
-_ENDED_RUNS: Final = tuple(sorted(ENDED_RUN_STATES))
 
 
 async def get_task(reader: Reader, project: Project, task_id: TaskId) -> TaskRow | None:
@@ -159,8 +157,8 @@ async def list_runs(
     """Read a page of runs, newest first; of one job, in some states (none named: in all). Raises BadPageEndError."""
     with translated("list runs"):
         spans = await _windows(reader, end, ascending=False, reaches_days=RUN_REACHES_DAYS)
-        count = partial(_run_count, project, job_id, states)
-        found = await _walk(reader, spans, partial(_run_page, project, job_id, states), count, limit=limit + 1, offset=offset)
+        count = partial(run_count, project, job_id, states)
+        found = await _walk(reader, spans, partial(run_page, project, job_id, states), count, limit=limit + 1, offset=offset)
         read = await _run_rows(reader, found)
         total = None
         if with_total:
@@ -303,51 +301,6 @@ async def find_answer(reader: Reader, project: Project, key: str, *, since: Micr
     with translated("look up an idempotency key"):
         row = await reader.fetchrow(_SYSTEM["answer"], project, key, since)
     return AnswerRow(row["digest"], split_ids(row["ids"]), row["created_at"]) if row is not None else None
-
-
-def _run_branches(
-    statement: Statement, project: Project, job_id: JobId | None, states: Collection[RunState], window: Window
-) -> list[tuple[str, str]]:
-    """List the tables to read with their conditions, each state by itself, in the order of the indexes."""
-    scope = [statement.condition(_RUNS["of_project"], project)]
-    scope += [statement.condition(_RUNS[name], value) for name, value in window]
-    if job_id is not None:
-        scope.append(statement.condition(_RUNS["of_job"], job_id))
-    return [
-        (table, " AND ".join((*scope, statement.condition(_RUNS["in_state"], state))))
-        for table, of_table in (("live", _LIVE_RUNS), ("ended", _ENDED_RUNS))
-        for state in of_table
-        if not states or state in states
-    ]
-
-
-def _run_page(
-    project: Project,
-    job_id: JobId | None,
-    states: Collection[RunState],
-    *,
-    limit: int,
-    offset: int,
-    window: Window,
-) -> tuple[str, list[object]]:
-    statement = Statement()
-    places = {"limit": f"{statement.bind(limit)}::bigint", "offset": f"{statement.bind(offset)}::bigint"}
-    branches = [
-        fill(_RUNS["branch"], columns=fill(_RUNS[f"{table}_columns"], conditions=where))
-        for table, where in _run_branches(statement, project, job_id, states, window)
-    ]
-    return fill(fill(_RUNS["list"], branches="\nUNION ALL\n".join(branches)), **places), statement.arguments
-
-
-def _run_count(
-    project: Project, job_id: JobId | None, states: Collection[RunState], window: Window = EVERYTHING
-) -> tuple[str, list[object]]:
-    statement = Statement()
-    branches = [
-        fill(_RUNS[f"{table}_count"], conditions=where)
-        for table, where in _run_branches(statement, project, job_id, states, window)
-    ]
-    return fill(_RUNS["count"], branches="\nUNION ALL\n".join(branches)), statement.arguments
 
 
 class _BuildPage(Protocol):

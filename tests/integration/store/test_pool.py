@@ -66,7 +66,7 @@ async def test_a_connection_that_is_cut_is_unavailable(pool: Pool) -> None:
 
 
 def test_errors_of_ours_pass_through() -> None:
-    with pytest.raises(ConflictError, match="^mine$"), translated("try"):
+    with pytest.raises(ConflictError, match=r"^mine$"), translated("try"):
         raise ConflictError("mine")
     with pytest.raises(StoreUnavailable, match="does not answer"), translated("try"):
         raise asyncpg.InterfaceError("connection is closed")
