@@ -193,6 +193,7 @@ def _hello(settings: WorkerSettings, functions: Worker, clock: Clock) -> Hello:
         hostname=hostname,
         version=_version(),
         capacity=settings.capacity,
+        concurrency=settings.concurrency,
         queues=settings.queues,
         labels=dict(settings.label),
         kinds=kinds,

@@ -35,7 +35,9 @@ SECRET_VARIABLE_PREFIX: Final = "FOLIOT_SECRET_"  # noqa: S105 -- a prefix of na
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_PREFETCH_PER_SLOT: Final = 4
+_PREFETCH: Final = 1_000
+"""The leader gives so many ahead only of what it has seen this worker end fast."""
+
 _ID_BYTES_MAX: Final = 255
 
 
@@ -63,9 +65,9 @@ class WorkerSettings:
     concurrency: int = option(positive_int, default=16, maximum=10_000)
     """How many tasks run at once."""
 
-    prefetch: int | None = option(non_negative_int, default=None, maximum=90_000)
-    """How many leases are kept ready beyond those that run, so that a slot is never idle for a round trip; by default
-    four for each slot. Higher values pay off for tasks of well under a millisecond; they wait here for long ones."""
+    prefetch: int = option(non_negative_int, default=_PREFETCH, maximum=90_000)
+    """How many leases may be kept ready beyond those that run, so that a slot is never idle for a round trip. The leader
+    gives a few for each slot, and up to so many of tasks that this worker ends fast."""
 
     queues: tuple[str, ...] = option(comma_list, default=("default",))
     """Queues that tasks are taken from."""
@@ -127,5 +129,4 @@ class WorkerSettings:
     @property
     def capacity(self) -> int:
         """How many leases the worker holds at once."""
-        prefetch = _PREFETCH_PER_SLOT * self.concurrency if self.prefetch is None else self.prefetch
-        return self.concurrency + prefetch
+        return self.concurrency + self.prefetch

@@ -223,6 +223,7 @@ class Hello(_message.Message):
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     HELD_TOKENS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """worker_id names the worker for as long as its process lives: at most 255 bytes. Required."""
     hostname: _builtins.str
@@ -231,6 +232,8 @@ class Hello(_message.Message):
     """version is the worker's Foliot version."""
     capacity: _builtins.int
     """capacity is how many leases it holds at once: those it runs and those it keeps ready. 1 to 100,000."""
+    concurrency: _builtins.int
+    """concurrency is how many of the leases it runs at once; the others wait. 0 stands for capacity."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """queues are those it takes tasks from. Empty: "default"."""
@@ -268,10 +271,11 @@ class Hello(_message.Message):
         functions: _abc.Iterable[_builtins.str] | None = ...,
         held_tokens: _abc.Iterable[_builtins.int] | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        concurrency: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "functions", b"functions", "held_tokens", b"held_tokens", "hostname", b"hostname", "kinds", b"kinds", "labels", b"labels", "queues", b"queues", "tags", b"tags", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "functions", b"functions", "held_tokens", b"held_tokens", "hostname", b"hostname", "kinds", b"kinds", "labels", b"labels", "queues", b"queues", "tags", b"tags", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

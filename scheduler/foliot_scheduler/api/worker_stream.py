@@ -219,6 +219,8 @@ def profile_of(hello: worker_pb2.Hello) -> WorkerProfile:
         raise violation(f"hello.worker_id: 1 to {NAME_BYTES_MAX} bytes")
     if not 1 <= hello.capacity <= CAPACITY_MAX:
         raise violation(f"hello.capacity: 1 to {CAPACITY_MAX}")
+    if not 0 <= hello.concurrency <= hello.capacity:
+        raise violation("hello.concurrency: 0 to capacity")
     if len(hello.held_tokens) > HELD_MAX:
         raise violation(f"hello.held_tokens: at most {HELD_MAX}")
     kinds = {str(kind) for kind in Kind} - {Kind.MARKER}
@@ -235,4 +237,5 @@ def profile_of(hello: worker_pb2.Hello) -> WorkerProfile:
         frozenset(Kind(kind) for kind in hello.kinds),
         frozenset(hello.functions),
         tuple(hello.tags),
+        hello.concurrency,
     )

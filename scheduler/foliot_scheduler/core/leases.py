@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foliot_scheduler.core import tasks
+from foliot_scheduler.core import prefetch, tasks
 from foliot_scheduler.core.commands import AttemptEnd
 from foliot_scheduler.core.effects import (
     Acknowledgement,
@@ -74,13 +74,14 @@ def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
 def dispatch(state: State) -> None:
     """Give waiting tasks to workers with room, spread evenly."""
     while state.ready.count:
-        workers = [w for w in state.workers.values() if w.session and not w.draining and w.free > 0]
-        if not workers:
+        offers = [(w, *prefetch.room(w, state.now)) for w in state.workers.values() if w.session and not w.draining]
+        offers = [offer for offer in offers if offer[1] > 0]
+        if not offers:
             return
-        share = max(1, -(-state.ready.count // len(workers)))
+        share = max(1, -(-state.ready.count // len(offers)))
         progress = False
-        for worker in workers:
-            waiting = state.ready.take(worker.accepts, min(worker.free, share))
+        for worker, free, accepts in offers:
+            waiting = state.ready.take(accepts, min(free, share))
             if not waiting:
                 continue
             progress = True
@@ -137,12 +138,15 @@ def attempts_ended(state: State, command: commands.AttemptsEnded) -> None:
         else:
             record_end(state, lease, attempt_end)
             recorded.append(attempt_end.token)
+    if worker is not None:
+        prefetch.take_pace(worker, state.now)
     state.effects.acknowledgements.append(Acknowledgement(command.worker_id, command.session, recorded, stale))
 
 
 def record_end(state: State, lease: Lease, attempt_end: AttemptEnd) -> None:
     """Record how an attempt ended and decide what follows."""
     task = lease.task
+    prefetch.note_ended(lease.worker, lease)
     close(state, lease)
     outcome = attempt_end.outcome
     if outcome is Outcome.CANCELLED or outcome is Outcome.LOST:

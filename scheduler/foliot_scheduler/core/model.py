@@ -334,6 +334,8 @@ class WorkerProfile(NamedTuple):
     kinds: frozenset[Kind]
     functions: frozenset[str]
     tags: tuple[str, ...]
+    concurrency: int = 0
+    """How many of its leases it runs at once; 0: as many as it holds."""
 
 
 class Resources(NamedTuple):
@@ -365,11 +367,16 @@ class Worker:
     succeeded: int = 0
     failed: int = 0
     offline: bool = False
+    fast: dict[Placement, int] = field(default_factory=dict)
+    """Placements whose tasks it ends fast, with how many of them it is to hold; see `prefetch.py`."""
+    ended_since: dict[Placement, int] = field(default_factory=dict)
+    """Attempts that ended on it since `paced`."""
+    paced: Micros = Micros(0)
+    """When its pace was last taken."""
 
-    @property
-    def free(self) -> int:
-        """How many more leases it may hold."""
-        return self.profile.capacity - len(self.leases)
+    def accepts_fast(self, placement: Placement) -> bool:
+        """Whether it may be given more tasks of this placement than its slots call for."""
+        return placement in self.fast
 
     def accepts(self, placement: Placement) -> bool:
         """Whether it may be given tasks of this placement."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foliot_scheduler.core import leases
+from foliot_scheduler.core import leases, prefetch
 from foliot_scheduler.core.commands import AttemptEnd
 from foliot_scheduler.core.effects import Disconnect, HeartbeatEcho, Refusal
 from foliot_scheduler.core.model import Lease, Task, Worker, WorkerProfile
@@ -46,6 +46,7 @@ def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
         worker.session = command.session
     worker.draining = False
     worker.offline = False
+    prefetch.forget_pace(worker, state.now)
     held = set(command.held)
     missing = [lease for token, lease in worker.leases.items() if token not in held]
     leases.lose(state, missing, "the worker came back without it", counts=False)
@@ -130,7 +131,7 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
     )
     if worker is None:
         worker = Worker(profile, state.now, 0, Micros(0), project=command.project, is_executor=True)
-    elif worker.free <= 0:
+    elif len(worker.leases) >= EXECUTOR_CAPACITY:
         raise Refusal("overloaded", f"executor {command.executor_id} holds {EXECUTOR_CAPACITY} tasks")
     worker.profile = profile
     while True:

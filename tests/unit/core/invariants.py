@@ -6,6 +6,7 @@ from collections import Counter
 
 from foliot_scheduler.core.engine import Engine
 from foliot_scheduler.core.model import Kind, Outcome, Run, Task
+from foliot_scheduler.core.prefetch import room
 from foliot_scheduler.core.readiness import Readiness
 from foliot_scheduler.core.state import State
 from foliot_scheduler.core.transitions import ENDED_TASK_STATES, RunState, TaskState
@@ -70,8 +71,9 @@ def _check_ready(state: State) -> None:
     lanes = [lane for project in queue._active.values() for lane in project.lanes.values()]
     assert sum(lane.count for lane in lanes) == len(waiting)
     for worker in state.workers.values():
-        if worker.session and not worker.draining and worker.free > 0:
-            assert not any(worker.accepts(task.plan.placement) for task in waiting)
+        free, accepts = room(worker, state.now)
+        if worker.session and not worker.draining and free > 0:
+            assert not any(accepts(task.plan.placement) for task in waiting)
 
 
 def _check_gates(state: State) -> None:

@@ -237,7 +237,7 @@ class Simulation:
                 continue
             assert task.lease.token > known.token
             known.token = task.lease.token
-            assert task.lease.worker.free >= 0
+            assert len(task.lease.worker.leases) <= task.lease.worker.profile.capacity
             assert task.plan.start_at is None or task.plan.start_at <= state.now
             parents: tuple[TaskId, ...] = task.depends_on
             if task.run is not None:

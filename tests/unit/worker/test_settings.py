@@ -17,7 +17,7 @@ def loaded(**flags: object) -> WorkerSettings:
 def test_defaults() -> None:
     settings = loaded(scheduler="a:1,b:2")
     assert settings.scheduler == (HostPort("a", 1), HostPort("b", 2))
-    assert (settings.concurrency, settings.capacity, settings.queues) == (16, 80, ("default",))
+    assert (settings.concurrency, settings.capacity, settings.queues) == (16, 1_016, ("default",))
     assert settings.stop_grace == timedelta(seconds=10)
     assert settings.deny_networks == ()
 
