@@ -213,7 +213,7 @@ class Committer:
     async def prepare(self) -> None:
         """Make the connection ready; the first commit does it if nobody did before.
 
-        Everyday statements are planned here, so that the first of each is not ten times slower than the next.
+        Everyday statements are planned here, so that the first of each is not much slower than the next.
         """
         if self._prepared:
             return

@@ -214,8 +214,7 @@ async def _keep_session(connection: Connection) -> None:
 
 
 async def _set_codecs(connection: Connection) -> None:
-    # `bytes` returns the very object it is given, so this is the cheapest conversion that asyncpg can be asked for: 0.05 µs an id
-    # against 0.5 µs for building uuid.UUID objects and taking them apart again.
+    # `bytes` returns the very object it is given: no uuid.UUID is built and taken apart again for each id.
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
     await connection.set_type_codec(
         "timestamptz", schema="pg_catalog", encoder=_encode_instant, decoder=_decode_instant, format="tuple"
