@@ -17,10 +17,10 @@ from foliot.kit.telemetry import configure_tracing, shutdown_tracing
 from foliot_gateway.cli.settings import DatabaseSettings, DemoSettings, UpSettings
 from foliot_gateway.settings import GatewaySettings
 from foliot_scheduler.settings import SchedulerSettings
-from foliot_worker.settings import WorkerSettings
+from foliot_worker.settings import WorkerSettings, without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 EXIT_USAGE = 2
 """Bad usage or configuration, as argparse and most Unix commands have it."""
@@ -48,10 +48,6 @@ OPTION_NAMES = frozenset(one.name for command in COMMANDS for one in options(com
 """The options of all commands: variables and keys of one may stand beside those of another."""
 
 
-SECRET_PREFIX = "FOLIOT_SECRET_"  # noqa: S105 - the name of variables, no secret
-"""Variables that hold the worker's secrets, one for each name."""
-
-
 class StartError(Exception):
     """Something that the user set cannot work; the message names it."""
 
@@ -70,17 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def options_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the values of secrets that tasks may name, which are no options."""
-    return {name: value for name, value in environ.items() if not name.startswith(SECRET_PREFIX)}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 well, 1 failed, 2 bad usage or configuration."""
     parsed = vars(build_parser().parse_args(arguments))
     command = next(one for one in COMMANDS if one.name == parsed["command"])
     try:
-        settings = load(command.settings, flags=parsed, environ=os.environ, toml_path=parsed["config"], also_known=OPTION_NAMES)
+        settings = load(
+            command.settings,
+            flags=parsed,
+            environ=without_secrets(os.environ),
+            toml_path=parsed["config"],
+            also_known=OPTION_NAMES,
+        )
         json = os.environ.get("FOLIOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "json"
         configure_logging(command.name, json=json)
         configure_tracing(command.name)

@@ -18,6 +18,7 @@ from foliot.kit.logs import get_logger
 from foliot_scheduler.actors.leader import LeaderTerm, Term
 from foliot_scheduler.store import election
 from foliot_scheduler.store.errors import Fenced, StoreError, StoreUnavailable
+from foliot_scheduler.store.pool import translated
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Pool, Record
@@ -76,14 +77,14 @@ class Elector(Part):
         self._replica = replica
         self._address = address
         self._backoff = Backoff(0.05, 2.0, 2.0)
+        self._failures = 0
+        """Since this replica last led."""
 
     async def run(self) -> None:
         """Stand for election for ever; what ends a term is logged here, once."""
-        failures = 0
         while True:
             try:
                 await self._stand()
-                failures = 0
             except Fenced as error:
                 log.warning("elector.deposed", reason=str(error))
             except StoreUnavailable as error:
@@ -91,8 +92,8 @@ class Elector(Part):
             except StoreError as error:
                 # What the leader held and what PostgreSQL holds differ: the next term starts from the latter.
                 log.exception("elector.commit_refused", reason=str(error))
-            failures += 1
-            await self._clock.sleep(self._backoff.delay(failures, self._clock))
+            self._failures += 1
+            await self._clock.sleep(self._backoff.delay(self._failures, self._clock))
 
     async def drain(self) -> None:
         """Bring the term to a safe end before the process stops."""
@@ -120,11 +121,17 @@ class Elector(Part):
         # 1. The epoch: from here on the leader before can commit nothing, and what it had committed is there to be read.
         epoch, elected_at = await election.take_epoch(conn, SHARD)
         term = Term(epoch, elected_at, self._replica, self._address)
-        # 2. The live state, which nobody can change any more.
-        leader = await self._establish(conn, term)
+        # 2. The live state, which nobody can change any more. Loading much takes long: who waits must see that it goes on.
+        alive = asyncio.create_task(self._stay_alive(epoch), name="elector.stay_alive")
+        try:
+            leader = await self._establish(conn, term)
+        finally:
+            alive.cancel()
+            await asyncio.wait([alive])
         # 3. Only then callers and workers: they must find the state whole.
         await election.announce(conn, SHARD, epoch, leader=self._replica, address=self._address)
         self._leadership.begin(leader)
+        self._failures = 0
         log.info("elector.elected", epoch=epoch, replica=self._replica)
         try:
             await _unwrap(leader)
@@ -134,16 +141,34 @@ class Elector(Part):
         finally:
             self._leadership.end()
 
+    async def _stay_alive(self, epoch: int) -> None:
+        """Renew the term while it is being prepared, over another connection than the one that prepares it."""
+        while True:
+            try:
+                with translated("renew the term"):
+                    conn = await self._pool.acquire()
+                try:
+                    await election.renew(conn, SHARD, epoch)
+                finally:
+                    await self._pool.release(conn)
+            except StoreError as error:
+                log.debug("elector.renew_failed", reason=str(error))  # the term itself will find out, and is logged then
+            await self._clock.sleep(WATCH_EVERY_S)
+
     async def _watch_leader(self) -> None:
         """Note who leads, and have a stalled leader's connection ended."""
         while True:
             try:
-                async with self._pool.acquire() as conn:
+                with translated("watch who leads"):
+                    conn = await self._pool.acquire()
+                try:
                     seen = await election.read_leadership(conn, SHARD)
                     if seen is not None:
                         self._leadership.note_leader(seen.leader, seen.address)
                     if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
                         log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
+                finally:
+                    await self._pool.release(conn)
             except StoreError as error:
                 log.debug("elector.watch_failed", reason=str(error))  # waiting for the lock fails too, and is logged there
             await self._clock.sleep(WATCH_EVERY_S)

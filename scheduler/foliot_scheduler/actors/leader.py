@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 MAILBOX_MAX = 20_000
 """Commands that may wait for the engine: about a second of work for it, so that overload is told, not queued."""
 
+UNCOMMITTED_MAX = 20_000
+"""Changed tasks that may wait for the next commit before the engine pauses: a commit of so many takes about half a second.
+Behind a slow one the mailbox fills instead, and callers are told OVERLOADED; else each commit would be larger than the last."""
+
 TIMER_RESOLUTION_S = 0.001
 """The engine is woken at most so often by its own timers, so that ten thousand due times spread over a second make batches."""
 
@@ -73,6 +77,8 @@ class LeaderTerm(Generic[Encoded]):
         """Who waits for the replies that the engine has gathered, in their order."""
         self._in_commit: list[asyncio.Future[Reply] | None] = []
         """Who waits for the replies of the commit under way."""
+        self._taken = asyncio.Event()
+        """Set when the journal takes what the engine has decided."""
         self.journal = Journal(writer=writer, take=self._take, release=self._release, clock=clock)
 
     def knows_job(self, job_id: JobId) -> bool:
@@ -117,9 +123,13 @@ class LeaderTerm(Generic[Encoded]):
     async def _decide(self) -> None:
         engine, clock, mailbox = self._engine, self._clock, self._mailbox
         while True:
+            while len(engine.state.effects.writes.tasks) > UNCOMMITTED_MAX:
+                self._taken.clear()
+                await self._taken.wait()
             batch = await self._next_batch()
-            engine.apply([envelope.command for envelope in batch], Micros(clock.now_us()))
+            # Noted first: should the engine find a bug, these callers are told that the term is over, like all others.
             self._waiting.extend([envelope.reply for envelope in batch])
+            engine.apply([envelope.command for envelope in batch], Micros(clock.now_us()))
             heartbeats = engine.take_heartbeats()
             if heartbeats and self.journal.trusted:
                 self._sessions.confirm_heartbeats(heartbeats)
@@ -140,6 +150,7 @@ class LeaderTerm(Generic[Encoded]):
             return [Envelope(Tick(), None)]
 
     def _take(self) -> Effects:
+        self._taken.set()
         self._in_commit, self._waiting = self._waiting, []
         return self._engine.take_effects()
 

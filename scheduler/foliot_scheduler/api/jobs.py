@@ -14,6 +14,7 @@ from foliot.kit.telemetry import current_traceparent
 from foliot.v1 import job_pb2
 from foliot_scheduler.api import messages
 from foliot_scheduler.api.answers import find_repeated
+from foliot_scheduler.api.errors import no_leader
 from foliot_scheduler.api.requests import (
     PageTokens,
     bad_page_token,
@@ -177,6 +178,7 @@ class JobService:
     ) -> job_pb2.Job:
         """Make a new version of a job; from `version`, or from whichever it has if that is 0."""
         for attempt in range(1, UPDATE_TRIES_MAX + 1):
+            epoch = self._leader.epoch
             row = await self._row(project, job_id)
             if row.state is JobState.DELETED:
                 raise not_found("job")
@@ -184,6 +186,8 @@ class JobService:
                 raise _version_conflict(row.version)
             plan = await _planned(change(job_pb2.JobSpec.FromString(row.spec)))
             record = None if self._leader.knows_job(job_id) else await self._record(row)
+            if self._leader.epoch != epoch:
+                raise no_leader()  # what was read in an earlier term of this replica may have changed in another's since
             try:
                 reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record))
             except FoliotError as error:

@@ -1,7 +1,7 @@
 """Writes columns of parameters in PostgreSQL's binary form of an array, much faster than the driver does.
 
-asyncpg asks of every element of an array whether it is an array itself, and a task has thirty columns: together 19 to 22 µs of the
-leader's CPU for each task, against 5 to 7 µs in this way (measured with tests/bench while the calibration loop took 65 to 154 ms).
+asyncpg asks of every element of an array whether it is an array itself, and a task has thirty columns: together 19 to 22 µs of
+the leader's CPU for each task, against 5 to 7 µs in this way (measured while tests/bench's calibration took 65 to 154 ms).
 On the connection that commits, columns are therefore written here, with C-level joins and packs over the whole column.
 
 The form (array_send in PostgreSQL's arrayfuncs.c), all big-endian: number of dimensions, whether there are nulls, the elements'

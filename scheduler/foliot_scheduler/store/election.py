@@ -22,6 +22,13 @@ LOCK_WAIT_S = 10
 """How long one wait for the lock lasts before it begins anew. A waiting statement holds back the clean-up of dead rows in the
 whole database, so it must not wait for days; the lock's queue makes the short gap harmless."""
 
+ANSWER_WITHIN_S = 5.0
+"""How long a host may be silent before it counts as dead: a connection to one that is gone without a word never breaks by itself.
+As long as others wait before they replace a leader that does not prove its term."""
+
+EPOCH_WITHIN_S = 35.0
+"""How long taking the epoch may wait for the old leader's commit under way, which gives up after 30 s itself."""
+
 _SQL = Queries("queries/election.sql")
 
 
@@ -49,7 +56,7 @@ async def wait_for_lock(conn: Connection, shard: int) -> bool:
     with translated("wait for the leader's lock"):
         await conn.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
         try:
-            await conn.execute(_SQL["wait_for_lock"], shard)
+            await conn.execute(_SQL["wait_for_lock"], shard, timeout=LOCK_WAIT_S + ANSWER_WITHIN_S)
         except asyncpg.LockNotAvailableError:
             return False
         finally:
@@ -61,7 +68,7 @@ async def wait_for_lock(conn: Connection, shard: int) -> bool:
 async def take_epoch(conn: Connection, shard: int) -> tuple[int, Micros]:
     """Begin a term and return its epoch and beginning; waits for the commits of the term before."""
     with translated("begin a term"):
-        row = await conn.fetchrow(_SQL["take_epoch"], shard)
+        row = await conn.fetchrow(_SQL["take_epoch"], shard, timeout=EPOCH_WITHIN_S)
     assert row is not None, "ensure_row comes first"
     return row["epoch"], row["elected_at"]
 
@@ -69,7 +76,7 @@ async def take_epoch(conn: Connection, shard: int) -> tuple[int, Micros]:
 async def announce(conn: Connection, shard: int, epoch: int, *, leader: str, address: str) -> None:
     """Say who leads and where; raises Fenced when the term is over."""
     with translated("announce the term"):
-        proven = await conn.fetchval(_SQL["announce"], shard, epoch, leader, address)
+        proven = await conn.fetchval(_SQL["announce"], shard, epoch, leader, address, timeout=ANSWER_WITHIN_S)
     if proven is None:
         raise Fenced(f"epoch {epoch} of shard {shard} is over")
 
@@ -77,7 +84,7 @@ async def announce(conn: Connection, shard: int, epoch: int, *, leader: str, add
 async def renew(conn: Connection, shard: int, epoch: int) -> None:
     """Prove a term; raises Fenced when it is over."""
     with translated("renew the term"):
-        proven = await conn.fetchval(_SQL["renew"], shard, epoch)
+        proven = await conn.fetchval(_SQL["renew"], shard, epoch, timeout=ANSWER_WITHIN_S)
     if proven is None:
         raise Fenced(f"epoch {epoch} of shard {shard} is over")
 

@@ -59,6 +59,12 @@ def test_the_setting_is_named(arguments: tuple[str, ...], variables: dict[str, s
     assert "hidden-word" not in ended.stderr
 
 
+def test_the_secrets_of_a_worker_are_no_options() -> None:
+    ended = foliot("worker", "--scheduler", "nowhere", variables={"FOLIOT_SECRET_TOKEN": "hidden-word"})
+    assert "--scheduler" in ended.stderr
+    assert "FOLIOT_SECRET_TOKEN" not in ended.stderr
+
+
 def test_a_key_of_the_file_is_named(tmp_path: Path) -> None:
     config = tmp_path / "foliot.toml"
     config.write_text('workers = "many"\n')
