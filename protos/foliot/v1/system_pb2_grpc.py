@@ -45,6 +45,11 @@ class SystemServiceStub:
                 request_serializer=foliot_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.GetMetrics = channel.unary_unary(
+                '/foliot.v1.SystemService/GetMetrics',
+                request_serializer=foliot_dot_v1_dot_system__pb2.GetMetricsRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_system__pb2.GetMetricsResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer:
@@ -65,6 +70,13 @@ class SystemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMetrics(self, request, context):
+        """GetMetrics answers the metrics of the replica that takes the call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=foliot_dot_v1_dot_system__pb2.GetStatsRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_system__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetrics,
+                    request_deserializer=foliot_dot_v1_dot_system__pb2.GetMetricsRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_system__pb2.GetMetricsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class SystemService:
             '/foliot.v1.SystemService/GetStats',
             foliot_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
             foliot_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.SystemService/GetMetrics',
+            foliot_dot_v1_dot_system__pb2.GetMetricsRequest.SerializeToString,
+            foliot_dot_v1_dot_system__pb2.GetMetricsResponse.FromString,
             options,
             channel_credentials,
             insecure,

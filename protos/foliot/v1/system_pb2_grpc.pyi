@@ -37,6 +37,8 @@ class SystemServiceStub:
     """GetStatus answers how the replica that takes the call sees the cluster."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]
     """GetStats answers counts of the project's work."""
+    GetMetrics: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetMetricsRequest, _system_pb2.GetMetricsResponse]
+    """GetMetrics answers the metrics of the replica that takes the call."""
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
@@ -47,6 +49,8 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """GetStatus answers how the replica that takes the call sees the cluster."""
     GetStats: _aio.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]  # type: ignore[assignment]
     """GetStats answers counts of the project's work."""
+    GetMetrics: _aio.UnaryUnaryMultiCallable[_system_pb2.GetMetricsRequest, _system_pb2.GetMetricsResponse]  # type: ignore[assignment]
+    """GetMetrics answers the metrics of the replica that takes the call."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
     """The service as a whole."""
@@ -66,5 +70,13 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.GetStatsResponse, _abc.Awaitable[_system_pb2.GetStatsResponse]]:
         """GetStats answers counts of the project's work."""
+
+    @_abc_1.abstractmethod
+    def GetMetrics(
+        self,
+        request: _system_pb2.GetMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.GetMetricsResponse, _abc.Awaitable[_system_pb2.GetMetricsResponse]]:
+        """GetMetrics answers the metrics of the replica that takes the call."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

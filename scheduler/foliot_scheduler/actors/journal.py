@@ -16,6 +16,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from foliot.kit.logs import get_logger
+from foliot.kit.metrics import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,10 @@ TRUST_S = 2.0
 
 PULSE_S = 0.5
 """How often an idle leader proves its term: four chances before trust runs out."""
+
+_COMMITS = Counter("foliot_journal_commits_total", unit="commits", description="Commits that PostgreSQL took, pulses left out.")
+_COMMIT_SECONDS = Histogram("foliot_journal_commit_seconds", unit="seconds", description="How long commits took.")
+_TASKS_WRITTEN = Counter("foliot_journal_tasks_total", unit="rows", description="Task rows in commits: new, changed and ended.")
 
 log = get_logger(__name__)
 
@@ -67,10 +72,6 @@ class Journal(Generic[Encoded]):
         self._work = asyncio.Event()
         self._trusted_until = float("-inf")
         self._pulsed_at = float("-inf")
-        self.commits = 0
-        """Commits so far, pulses not counted."""
-        self.committing_since: float | None = None
-        """When the commit under way was sent, by the monotonic clock; None: none is."""
 
     @property
     def trusted(self) -> bool:
@@ -89,11 +90,12 @@ class Journal(Generic[Encoded]):
             effects = self._take()
             if effects.writes:
                 encoded = self._writer.encode(effects.writes)
-                sent_at = self.committing_since = self._clock.monotonic()
+                sent_at = self._clock.monotonic()
                 await self._writer.commit(encoded)
-                self.committing_since = None
                 self._trusted_until = sent_at + TRUST_S
-                self.commits += 1
+                _COMMITS.add()
+                _COMMIT_SECONDS.observe(self._clock.monotonic() - sent_at)
+                _TASKS_WRITTEN.add(len(effects.writes.tasks))
             self._release(effects)
             now = self._clock.monotonic()
             if now - self._pulsed_at >= PULSE_S:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.logs import get_logger
 from foliot.kit.mailbox import Mailbox, MailboxClosed, MailboxFull
+from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
 from foliot_scheduler.actors.journal import Encoded, Journal, Writer
 from foliot_scheduler.core.commands import Tick
@@ -37,6 +38,13 @@ Behind a slow one the mailbox fills instead, and callers are told OVERLOADED; el
 
 TIMER_RESOLUTION_S = 0.001
 """The engine is woken at most so often by its own timers, so that ten thousand due times spread over a second make batches."""
+
+_TERMS = Counter("foliot_leader_terms_total", unit="terms", description="Terms that this replica has led.")
+_LEADING = Gauge("foliot_leader", unit="replicas", description="1 while this replica leads, else 0.")
+_TASKS_LIVE = Gauge("foliot_tasks_live", unit="tasks", description="Tasks that have not ended.")
+_TASKS_READY = Gauge("foliot_tasks_ready", unit="tasks", description="Tasks that wait for a worker.")
+_LEASES_OPEN = Gauge("foliot_leases_open", unit="leases", description="Leases that workers hold.")
+_COMMANDS_WAITING = Gauge("foliot_leader_commands_waiting", unit="commands", description="Commands that wait for the engine.")
 
 log = get_logger(__name__)
 
@@ -108,6 +116,8 @@ class LeaderTerm(Generic[Encoded]):
         """Lead until the term is over; raises Fenced, StoreUnavailable, or whatever bug ended it."""
         try:
             await self.journal.prove()
+            _TERMS.add()
+            _LEADING.set(1)
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._decide(), name="leader.decide")
                 loops.create_task(self.journal.run(), name="leader.journal")
@@ -151,6 +161,11 @@ class LeaderTerm(Generic[Encoded]):
 
     def _take(self) -> Effects:
         self._taken.set()
+        state = self._engine.state
+        _TASKS_LIVE.set(len(state.tasks))
+        _TASKS_READY.set(state.ready.count)
+        _LEASES_OPEN.set(len(state.leases))
+        _COMMANDS_WAITING.set(len(self._mailbox))
         self._in_commit, self._waiting = self._waiting, []
         return self._engine.take_effects()
 
@@ -169,4 +184,5 @@ class LeaderTerm(Generic[Encoded]):
             if future is not None and not future.done():
                 future.set_exception(no_leader())
         self._sessions.close_all(worker_pb2.WorkResponse(drain=worker_pb2.Drain()))
-        log.info("leader.term_ended", epoch=self.term.epoch, commits=self.journal.commits)
+        _LEADING.set(0)
+        log.info("leader.term_ended", epoch=self.term.epoch)

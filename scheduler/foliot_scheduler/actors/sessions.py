@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
+from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 OUTBOX_MAX = 10_000
 """Messages that may wait for one worker's stream. It bounds the memory a stuck worker costs; leases alone never reach it, as
 credits bound them."""
+
+
+_LEASES = Counter("foliot_leases_total", unit="leases", description="Leases that were sent to workers.")
+_RECORDED = Counter("foliot_results_total", unit="results", description="Results of attempts that were recorded.")
+_STALE = Counter("foliot_results_stale_total", unit="results", description="Results refused because their lease had ended.")
+_STREAMS = Gauge("foliot_worker_streams", unit="streams", description="Work streams that are open on this replica.")
 
 
 class Session:
@@ -73,12 +80,14 @@ class Sessions:
         """Register a stream whose worker has said hello."""
         session = Session(next(self._numbers), worker_id)
         self._open[session.number] = session
+        _STREAMS.set(len(self._open))
         return session
 
     def forget(self, session: Session) -> None:
         """Forget a stream that has ended."""
         session.close()
         self._open.pop(session.number, None)
+        _STREAMS.set(len(self._open))
 
     def close_all(self, message: worker_pb2.WorkResponse) -> None:
         """Tell every worker the same last thing and end its stream."""
@@ -90,9 +99,12 @@ class Sessions:
         """Send what committed effects say to workers."""
         for grant in effects.leases:
             session = self._open.get(grant.session)
+            _LEASES.add(len(grant.leases))
             if session is not None:
                 session.send(worker_pb2.WorkResponse(leases=_lease_batch(grant)))
         for worker_id, number, recorded, stale in effects.acknowledgements:
+            _RECORDED.add(len(recorded))
+            _STALE.add(len(stale))
             self._send(
                 number, worker_id, worker_pb2.WorkResponse(result_ack=worker_pb2.ResultAck(tokens=recorded, stale_tokens=stale))
             )

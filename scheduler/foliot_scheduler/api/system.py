@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from foliot.kit.metrics import render_prometheus
 from foliot.v1 import system_pb2
 from foliot_scheduler.api import messages
 from foliot_scheduler.core.types import Micros
@@ -40,6 +41,10 @@ class SystemService:
         self._clock = clock
         self._started = Micros(clock.now_us())
         self._version = importlib.metadata.version("foliot")
+
+    async def GetMetrics(self, request: system_pb2.GetMetricsRequest, call: Call) -> system_pb2.GetMetricsResponse:
+        """See the contract."""
+        return system_pb2.GetMetricsResponse(text=render_prometheus())
 
     async def GetStatus(self, request: system_pb2.GetStatusRequest, call: Call) -> system_pb2.GetStatusResponse:
         """See the contract. Answers without PostgreSQL too, and says that it is away."""

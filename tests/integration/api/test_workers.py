@@ -144,3 +144,13 @@ async def test_without_a_leader_writes_are_told_to_come_back(database_url: str, 
         error = await refused(client.tasks.SubmitTask(task_pb2.SubmitTaskRequest(task=new_task())))
         assert (error.reason, error.retry_after_s is not None) == (ErrorReason.NO_LEADER, True)
         assert not (await client.tasks.ListTasks(task_pb2.ListTasksRequest())).tasks
+
+
+async def test_metrics_tell_what_a_replica_did(stack: Stack) -> None:
+    await stack.submit()
+    text = (await stack.client.system.GetMetrics(system_pb2.GetMetricsRequest())).text
+    assert "# TYPE foliot_journal_commits_total counter" in text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert values["foliot_leader"] == "1"
+    assert float(values["foliot_journal_commits_total"]) >= 1
+    assert float(values["foliot_tasks_live"]) >= 0
