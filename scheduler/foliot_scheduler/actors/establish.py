@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from foliot.kit.logs import get_logger
@@ -46,7 +47,7 @@ class Establisher:
         finally:
             await reader.close()
         engine = Engine(epoch=term.epoch, new_id=self._clock.uuid7, draw=self._clock.random, settings=self._settings)
-        restore(engine, rows, TaskPlans(), Micros(self._clock.now_us()))
+        await restore(engine, rows, TaskPlans(), Micros(self._clock.now_us()), partial(self._clock.sleep, 0))
         log.info(
             "leader.restored",
             epoch=term.epoch,

@@ -8,7 +8,7 @@ back and say so; until then they are known by name only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from foliot_scheduler.core import jobs, leases, tasks
 from foliot_scheduler.core.model import (
@@ -34,6 +34,8 @@ from foliot_scheduler.specs.jobs import restore_job
 from foliot_scheduler.store.recovery import split_ids
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
     import asyncpg
 
     from foliot_scheduler.core.engine import Engine
@@ -43,24 +45,42 @@ if TYPE_CHECKING:
     from foliot_scheduler.specs.tasks import TaskPlans
     from foliot_scheduler.store.recovery import EndedTask, LiveRows, OpenBatch
 
+_ROWS_PER_TURN: Final = 5_000
+"""Rows that are restored at a stretch: some 20 ms."""
 
-def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros) -> None:
-    """Fill a new engine with the live state. What has to be done at once (leases that do not hold) is in its next effects."""
+Row = TypeVar("Row")
+
+
+async def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros, give_way: Callable[[], Awaitable[None]]) -> None:
+    """Fill a new engine with the live state. What has to be done at once (leases that do not hold) is in its next effects.
+
+    `give_way` is awaited now and then, so that a replica that takes over millions of rows still answers its health checks.
+    """
     state = engine.state
     state.now = now
-    job_plans = {key: restore_job(spec) for key, spec in rows.job_specs.items()}
+    job_plans: dict[tuple[JobId, int], JobPlan] = {}
+    async for key in _in_turns(list(rows.job_specs), give_way):
+        job_plans[key] = restore_job(rows.job_specs[key])
     for row in rows.jobs:
         _restore_job(state, row, job_plans)
-    for row in rows.runs:
+    async for row in _in_turns(rows.runs, give_way):
         _restore_run(state, row, job_plans)
-    for ended in rows.ended_tasks:
+    async for ended in _in_turns(rows.ended_tasks, give_way):
         _place_ended_task(state, ended)
-    for row in rows.tasks:
+    async for row in _in_turns(rows.tasks, give_way):
         _restore_task(state, row, plans, rows.checkpoints)
     for batch in rows.batches:
         _restore_batch(state, batch, rows.executors)
-    _resume(state, rows)
+    await _resume(state, rows, give_way)
     jobs.arm_all(state)
+
+
+async def _in_turns(rows: Sequence[Row], give_way: Callable[[], Awaitable[None]]) -> AsyncIterator[Row]:
+    """Give rows one by one, and others their turn after each `_ROWS_PER_TURN` of them."""
+    for start in range(0, len(rows), _ROWS_PER_TURN):
+        for row in rows[start : start + _ROWS_PER_TURN]:
+            yield row
+        await give_way()
 
 
 def _restore_job(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId, int], JobPlan]) -> None:
@@ -218,17 +238,20 @@ def _known_by_name(state: State, worker_id: WorkerId, project: Project | None) -
     return worker
 
 
-def _resume(state: State, rows: LiveRows) -> None:
+async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable[None]]) -> None:
     """Let every live task go on from where it stands."""
     # A dependency that is nowhere to be found was dropped with its partition, long after it ended. Had it failed, its dependents
     # would have ended with it, unless their rule did not mind.
     ended = {task_id: TaskState.SUCCEEDED for task in state.tasks.values() for task_id in task.depends_on}
     ended.update(rows.dependencies)
-    for task in list(state.tasks.values()):
+    live = list(state.tasks.values())
+    async for task in _in_turns(live, give_way):
         if task.run is not None:
             _count_parents(task.run, task)
         elif task.depends_on:
             tasks.attach(state, task, ended)
+    # Only now, as a task that ends tells those that wait for it.
+    async for task in _in_turns(live, give_way):
         match task.state:
             case TaskState.READY:
                 state.ready.push(task)
