@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from foliot_scheduler.core.engine import Engine
-    from foliot_scheduler.core.model import JobPlan
+    from foliot_scheduler.core.model import JobPlan, TaskPlan
     from foliot_scheduler.core.state import State
     from foliot_scheduler.core.types import JobId, RunId, TaskId, WorkerId
     from foliot_scheduler.specs.tasks import TaskPlans
@@ -154,7 +154,7 @@ def _restore_task(state: State, row: asyncpg.Record, plans: TaskPlans, checkpoin
     task = Task(
         row["id"],
         row["project"],
-        plans.restore(row["spec"]) if run is None else run.plan.nodes[position].plan,
+        _task_plan(row["spec"], run, position, plans),
         row["created_at"],
         row["updated_at"],
         state=TaskState(row["state"]),
@@ -180,6 +180,15 @@ def _restore_task(state: State, row: asyncpg.Record, plans: TaskPlans, checkpoin
     if run is not None:
         run.tasks[position] = task
         run.open_tasks += 1
+
+
+def _task_plan(spec: bytes, run: Run | None, position: int, plans: TaskPlans) -> TaskPlan:
+    """Return the plan of a row: a task of a run shares its node's, unless the task was changed by itself."""
+    if run is not None:
+        plan = run.plan.nodes[position].plan
+        if plan.spec == spec:
+            return plan
+    return plans.restore(spec)
 
 
 def _restore_batch(state: State, batch: OpenBatch, executors: frozenset[tuple[Project, WorkerId]]) -> None:
