@@ -249,16 +249,12 @@ def _known_by_name(state: State, worker_id: WorkerId, project: Project | None) -
 
 async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable[None]]) -> None:
     """Let every live task go on from where it stands."""
-    # A dependency that is nowhere to be found was dropped with its partition, long after it ended. Had it failed, its dependents
-    # would have ended with it, unless their rule did not mind.
-    ended = {task_id: TaskState.SUCCEEDED for task in state.tasks.values() for task_id in task.depends_on}
-    ended.update(rows.dependencies)
     live = list(state.tasks.values())
     async for task in _in_turns(live, give_way):
         if task.run is not None:
             _count_parents(task.run, task)
         elif task.depends_on:
-            tasks.attach(state, task, ended)
+            tasks.attach(state, task, _ended_dependencies(task, rows.dependencies))
     # Only now, as a task that ends tells those that wait for it.
     async for task in _in_turns(live, give_way):
         match task.state:
@@ -280,6 +276,19 @@ async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable
             end_run(state, run)
     while state.ended_runs:
         jobs.run_ended(state, state.ended_runs.popleft())
+        tasks.settle(state)
+
+
+def _ended_dependencies(task: Task, known: dict[TaskId, TaskState]) -> dict[TaskId, TaskState]:
+    """Say how the dependencies of a task on its own ended, those that are nowhere to be found included.
+
+    Such a one ended, and was then deleted or dropped with its partition. How it ended follows from its dependent, if that waits
+    still: had it succeeded, a dependent that waits for one success would have started; had it failed, all others would have
+    started or ended, or do not mind.
+    """
+    waits_for_success = task.state is TaskState.BLOCKED and task.trigger_rule is TriggerRule.ONE_SUCCESS
+    missing = TaskState.FAILED if waits_for_success else TaskState.SUCCEEDED
+    return {dependency: known.get(dependency, missing) for dependency in task.depends_on}
 
 
 def _count_parents(run: Run, task: Task) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.model import Outcome, TriggerRule
+from foliot_scheduler.core.transitions import TaskState
 from tests.integration.actors.terms import PROJECT, Terms, first_term, node, plan_of, task_spec
 
 if TYPE_CHECKING:
@@ -31,3 +33,35 @@ async def test_a_task_of_a_run_that_was_changed_keeps_its_new_plan(terms: Terms)
     run = terms.state.runs[run_id]
     assert terms.state.tasks[changed].plan == new
     assert terms.tasks_of(run_id)["c"].plan is run.plan.nodes[2].plan, "an unchanged one shares the plan of its node"
+
+
+@pytest.mark.parametrize(
+    ("rule", "missing", "other", "end"),
+    [
+        (TriggerRule.ONE_SUCCESS, Outcome.FAILED, Outcome.SUCCEEDED, TaskState.READY),
+        (TriggerRule.ONE_SUCCESS, Outcome.FAILED, Outcome.FAILED, TaskState.FAILED),
+        (TriggerRule.ONE_FAILED, Outcome.SUCCEEDED, Outcome.FAILED, TaskState.READY),
+        (TriggerRule.ONE_FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED, TaskState.SKIPPED),
+        (TriggerRule.ALL_SUCCESS, Outcome.SUCCEEDED, Outcome.SUCCEEDED, TaskState.READY),
+        (TriggerRule.NONE_FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED, TaskState.READY),
+        (TriggerRule.ALL_DONE, Outcome.FAILED, Outcome.FAILED, TaskState.READY),
+    ],
+)
+async def test_a_deleted_dependency_counts_as_it_must_have_ended(
+    terms: Terms, rule: TriggerRule, missing: Outcome, other: Outcome, end: TaskState
+) -> None:
+    gone, left = await terms.submit(), await terms.submit()
+    child = await terms.submit(None, gone, left, rule=rule)
+    await terms.join(capacity=2)
+    record = terms.state.tasks[gone]
+    await terms.end(gone, missing)
+    await terms.ask(commands.DeleteTask(PROJECT, gone, record=record))
+    held = terms.lease_of(left).token
+
+    await terms.lead()
+
+    assert terms.state.tasks[child].state is TaskState.BLOCKED, "its other dependency has not ended"
+    await terms.join(capacity=2, held=(held,))
+    await terms.do(commands.WorkerDraining(2, terms.lease_of(left).worker.profile.id))
+    await terms.end(left, other)
+    assert await terms.state_of(child) == end
