@@ -288,7 +288,6 @@ def _start_due(state: State, job: Job, due_at: Micros, *, replacing: bool = Fals
             if run.ended is None:
                 cancel_live_run(state, run)
         tasks.settle(state)
-        job.active_runs.clear()
     _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
 
 

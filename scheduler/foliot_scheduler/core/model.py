@@ -361,6 +361,8 @@ class Worker:
     draining: bool = False
     is_executor: bool = False
     last_heard: Micros = Micros(0)
+    watched_at: Micros = Micros(0)
+    """When its timer goes off that looks whether it was heard; a later one is left over from a silence."""
     row_written: Micros = Micros(0)
     """When its row was last handed out to be written."""
     resources: Resources | None = None

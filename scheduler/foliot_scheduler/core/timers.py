@@ -107,7 +107,7 @@ def _holds(timer: Timer, due: int) -> bool:
             return batch.open > 0 and not batch.acknowledged
         case JobDue(job):
             return job.fires_at is not None and job.fires_at <= due
-        case WorkerSilent():
-            return True
+        case WorkerSilent(worker):
+            return worker.watched_at >= due or not worker.watched_at  # 0: set by a new leader for one it has not met
         case _:
             assert_never(timer)

@@ -14,7 +14,7 @@ from foliot_scheduler.core.commands import AttemptEnd
 from foliot_scheduler.core.effects import Disconnect, HeartbeatEcho, Refusal
 from foliot_scheduler.core.model import Lease, Task, Worker, WorkerProfile
 from foliot_scheduler.core.timers import ClaimSilent, WorkerSilent
-from foliot_scheduler.core.types import Micros, Token
+from foliot_scheduler.core.types import Micros, Span, Token
 
 if TYPE_CHECKING:
     from foliot_scheduler.core import commands
@@ -36,9 +36,8 @@ def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
     profile = command.profile
     worker = state.workers.get(profile.id)
     if worker is None:
-        worker = Worker(profile, state.now, command.session, Micros(0))
-        state.workers[profile.id] = worker
-        state.timers.add(Micros(state.now + state.settings.lease_ttl), WorkerSilent(worker))  # it sets the next one itself
+        worker = state.workers[profile.id] = Worker(profile, state.now, command.session, Micros(0))
+        watch(state, worker, Micros(state.now + state.settings.lease_ttl))
     else:
         if worker.session:
             state.effects.disconnects.append(Disconnect(profile.id, worker.session))
@@ -52,7 +51,7 @@ def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
     leases.lose(state, missing, "the worker came back without it", counts=False)
     for token in worker.leases:
         state.leases[token].batch.acknowledged = True
-    _heard(state, worker)
+    _heard(state, worker, state.settings.lease_ttl)
     write_worker(state, worker)
     return tuple(token for token in command.held if token not in worker.leases)
 
@@ -81,21 +80,33 @@ def heartbeat(state: State, command: commands.Heartbeat) -> None:
         return  # an older stream of it: it will notice by itself
     if command.resources is not None:
         worker.resources = command.resources
-    _heard(state, worker)
+    _heard(state, worker, state.settings.lease_ttl)
     if worker.row_written + state.settings.worker_row_every <= state.now:
         write_worker(state, worker)
     state.effects.heartbeats.append(HeartbeatEcho(command.worker_id, command.session, command.sequence))
 
 
-def _heard(state: State, worker: Worker) -> None:
+def _heard(state: State, worker: Worker, ttl: Span) -> None:
     worker.last_heard = state.now
-    worker.lease_until = Micros(state.now + state.settings.lease_ttl)
+    worker.lease_until = Micros(state.now + ttl)
+    if worker.watched_at > worker.lease_until:
+        watch(state, worker, worker.lease_until)  # it was silent, and its timer waits to forget it
+
+
+def watch(state: State, worker: Worker, at: Micros) -> None:
+    """Look at `at` whether a worker was heard; each look sets the next, so one for each worker is enough."""
+    worker.watched_at = at
+    state.timers.add(at, WorkerSilent(worker))
 
 
 def silent(state: State, worker: Worker) -> None:
     """A worker's timer went off: take its leases if it was not heard meanwhile, and forget it when that was long ago."""
+    name, project = worker.profile.id, worker.project
+    known = state.workers.get(name) if project is None else state.executors.get((project, name))
+    if known is not worker or worker.watched_at > state.now:
+        return  # left over from a silence: it came back since, and has an earlier timer
     if worker.lease_until > state.now:
-        state.timers.add(worker.lease_until, WorkerSilent(worker))
+        watch(state, worker, worker.lease_until)
         return
     if worker.session:
         state.effects.disconnects.append(Disconnect(worker.profile.id, worker.session))
@@ -107,11 +118,11 @@ def silent(state: State, worker: Worker) -> None:
         if not worker.leases and not worker.offline:
             worker.offline = True
             write_worker(state, worker)
-        state.timers.add(max(forget_at, Micros(state.now + state.settings.lease_ttl)), WorkerSilent(worker))
-    elif worker.project is not None:
-        del state.executors[worker.project, worker.profile.id]
+        watch(state, worker, max(forget_at, Micros(state.now + state.settings.lease_ttl)))
+    elif project is not None:
+        del state.executors[project, name]
     else:
-        del state.workers[worker.profile.id]
+        del state.workers[name]
 
 
 def claim(state: State, command: commands.ClaimTask) -> Task | None:
@@ -145,7 +156,7 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
     lease.batch.acknowledged = True
     if key not in state.executors:  # one that never got anything is not kept
         state.executors[key] = worker
-        state.timers.add(Micros(state.now + state.settings.claim_ttl), WorkerSilent(worker))
+        watch(state, worker, Micros(state.now + state.settings.claim_ttl))
     _heard_executor(state, worker)
     task = lease.task
     task.started = state.now
@@ -156,8 +167,7 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
 
 
 def _heard_executor(state: State, worker: Worker) -> None:
-    worker.last_heard = state.now
-    worker.lease_until = Micros(state.now + state.settings.claim_ttl)
+    _heard(state, worker, state.settings.claim_ttl)
     worker.offline = False
     write_worker(state, worker)
 

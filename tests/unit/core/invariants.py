@@ -53,7 +53,10 @@ def _check_leases(state: State) -> None:
     assert {first: batch.open for first, batch in state.batches.items()} == dict(open_in)
     holders = [*state.workers.values(), *state.executors.values()]
     assert sum(len(worker.leases) for worker in holders) == len(state.leases)
+    for worker in state.workers.values():
+        assert worker.lease_until > state.now or not worker.leases, "a silent worker keeps its leases"
     for token, lease in state.leases.items():
+        assert not lease.worker.is_executor or (lease.until or 0) > state.now
         assert lease.task.lease is lease
         assert lease.worker.leases[token] is lease
         assert lease.token == token

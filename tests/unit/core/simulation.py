@@ -196,14 +196,15 @@ class Simulation:
             self.now = Micros(self.now + dice.number(0, SECOND))
 
     def _say_something_stale(self) -> None:
-        """A report of a lease that has ended changes nothing."""
+        """A report of a lease that has ended, or is another's, changes nothing."""
         state = self.engine.state
         worker = self.dice.pick(self.workers)
-        stale = [token for token in worker.past if token not in state.leases]
+        held = {token for token, lease in state.leases.items() if lease.worker.profile.id == worker.id}
+        stale = [token for one in self.workers for token in one.past if token not in held]
         if not stale:
             return
         before = self._everything()
-        ends = [worker._end(token, self.now) for token in stale[-5:]]
+        ends = [worker._end(token, self.now) for token in self.dice.some(stale, 5 / len(stale))]
         self.apply([commands.AttemptsEnded(worker.session, worker.id, ends)], taking=False)
         assert self._everything() == before
         assert state.effects.acknowledgements[-1].stale == [end.token for end in ends]

@@ -78,6 +78,19 @@ def test_a_silent_worker_loses_its_leases_and_its_stream(world: World) -> None:
     assert world.leased("w2") == [task]
 
 
+def test_a_worker_that_fell_silent_once_is_not_waited_for_longer_the_next_time(world: World) -> None:
+    world.join()
+    world.pass_time(MINUTE)
+    world.join()
+    task = world.submit()
+    world.pass_time(5 * SECOND)
+    assert world.state_of(task) is TaskState.READY
+    for _ in range(3):  # and it is looked at once at a time, however often it came back
+        world.join()
+        world.pass_time(MINUTE)
+    assert len(world.state.timers) <= 8
+
+
 def test_an_older_streams_heartbeat_renews_nothing(world: World) -> None:
     old = world.join()
     world.join(held=())
