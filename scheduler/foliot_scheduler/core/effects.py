@@ -67,6 +67,9 @@ class WriteSet:
     """New, changed or ended: inserted, updated, or moved between the live table and the history as `stored` and state say."""
     plans_changed: set[TaskId] = field(default_factory=set)
     """Those of `tasks` whose plan or dependencies changed too."""
+    relabelled: set[TaskId] = field(default_factory=set)
+    """Those of `tasks` that had ended before, and of which only name, tags and spec changed since. Any other task that had ended
+    was retried and has ended again, or lives: its row is written whole."""
     tasks_deleted: list[TaskId] = field(default_factory=list)
     runs: dict[RunId, Run] = field(default_factory=dict)
     jobs: dict[JobId, Job] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """The commit: everything the engine decided becomes durable in one statement, one round trip, one fsync.
 
-Theory of operation. A commit writes up to twenty groups of rows (new tasks, ended tasks, opened lease batches, ...). Each group
+Theory of operation. A commit writes some twenty groups of rows (new tasks, ended tasks, opened lease batches, ...). Each group
 is a part of commit.sql that begins at the fence; the statement is put together from the parts whose groups are not empty, and
 kept by the set of them, so that PostgreSQL prepares it once. Columns travel as arrays and are unnested there.
 
@@ -78,6 +78,7 @@ GROUPS: Final = (
     Group("replan_task", _replanned_task, counted=True),
     Group("end_task", columns.end_columns, counted=True),
     Group("relabel_task", _replanned_task, counted=True),
+    Group("end_task_again", _ended_task, counted=True),
     Group("delete_task", _ids),
     Group("delete_ended_task", _ids),
     Group("insert_run", columns.run_columns),
@@ -160,7 +161,7 @@ class Committer:
         """Take the rows of a set as they stand now, and note in the objects where their rows will be."""
         jobs = list(writes.jobs.values())
         rows: tuple[Sequence[object], ...] = (
-            *self._task_rows(writes),
+            *task_rows(writes),
             *_run_rows(writes.runs.values()),
             jobs,
             self._unknown_versions(jobs),
@@ -225,40 +226,6 @@ class Committer:
                 await self._connection.fetchrow(*_empty(statement(mask), self._shard))
         self._prepared = True
 
-    def _task_rows(self, writes: WriteSet) -> tuple[list[Any], ...]:
-        """Sort the tasks by how they are written: the first eight groups."""
-        new: list[Task] = []
-        new_ended: list[Task] = []
-        moved: list[Task] = []
-        replanned: list[Task] = []
-        ended: list[Task] = []
-        relabelled: list[Task] = []
-        removed = list(writes.tasks_deleted)
-        revived = list(writes.tasks_deleted)
-        plans_changed = writes.plans_changed
-        # By identity: hashing a member of an Enum runs Python code, three times as slow.
-        nowhere, live = Stored.NOWHERE, Stored.LIVE
-        ends = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED)
-        for task in writes.tasks.values():
-            stored = task.stored
-            if task.state in ends:
-                if stored is nowhere:
-                    new_ended.append(task)
-                elif stored is not live:
-                    relabelled.append(task)
-                elif task.id in plans_changed:
-                    removed.append(task.id)
-                    new_ended.append(task)
-                else:
-                    ended.append(task)
-            elif stored is live:
-                (replanned if task.id in plans_changed else moved).append(task)
-            else:
-                new.append(task)
-                if stored is not nowhere:
-                    revived.append(task.id)
-        return new, new_ended, moved, replanned, ended, relabelled, removed, revived
-
     def _unknown_versions(self, jobs: Iterable[Job]) -> list[Job]:
         """Pick the jobs whose current version this committer has not written."""
         versions = self._versions
@@ -268,6 +235,42 @@ class Committer:
         for job in unknown:
             versions[job.id] = job.version
         return unknown
+
+
+def task_rows(writes: WriteSet) -> tuple[list[Any], ...]:
+    """Sort the tasks by how they are written: the first nine of `GROUPS`."""
+    new: list[Task] = []
+    new_ended: list[Task] = []
+    moved: list[Task] = []
+    replanned: list[Task] = []
+    ended: list[Task] = []
+    relabelled: list[Task] = []
+    ended_again: list[Task] = []
+    removed = list(writes.tasks_deleted)
+    revived = list(writes.tasks_deleted)
+    plans_changed = writes.plans_changed
+    # By identity: hashing a member of an Enum runs Python code, three times as slow.
+    nowhere, live = Stored.NOWHERE, Stored.LIVE
+    ends = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED)
+    for task in writes.tasks.values():
+        stored = task.stored
+        if task.state in ends:
+            if stored is nowhere:
+                new_ended.append(task)
+            elif stored is not live:
+                (relabelled if task.id in writes.relabelled else ended_again).append(task)
+            elif task.id in plans_changed:
+                removed.append(task.id)
+                new_ended.append(task)
+            else:
+                ended.append(task)
+        elif stored is live:
+            (replanned if task.id in plans_changed else moved).append(task)
+        else:
+            new.append(task)
+            if stored is not nowhere:
+                revived.append(task.id)
+    return new, new_ended, moved, replanned, ended, relabelled, ended_again, removed, revived
 
 
 def _run_rows(runs: Iterable[Run]) -> tuple[list[Any], ...]:

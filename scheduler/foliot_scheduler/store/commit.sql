@@ -128,6 +128,26 @@ FROM fence, unnest($id::uuid[], $updated::bigint[], $name::text[], $tags::text[]
     AS new (id, updated, name, tags, spec)
 WHERE task_history.id = new.id
 
+-- end_task_again: ended tasks that were retried and ended again between two commits
+-- One statement cannot delete a row and insert its like (the key would be there twice), so the row is rewritten where it is.
+UPDATE task_history
+SET
+    updated_at = instant(new.updated), started_at = instant(new.started), ended_at = instant(new.ended), attempt = new.attempt,
+    failed_attempts = new.failed_attempts, lost_attempts = new.lost_attempts, exit_code = new.exit_code, state = new.state,
+    outcome = new.outcome, worker_id = new.worker_id, error = new.error, output = new.output, error_output = new.error_output,
+    priority = new.priority, kind = new.kind, trigger_rule = new.trigger_rule, queue = new.queue, name = new.name,
+    tags = new.tags::text[], depends_on = new.depends_on, spec = new.spec
+FROM fence, unnest(
+    $id::uuid[], $updated::bigint[], $started::bigint[], $ended::bigint[], $attempt::integer[], $failed_attempts::integer[],
+    $lost_attempts::integer[], $exit_code::integer[], $state::text[], $outcome::text[], $worker_id::text[], $error::text[],
+    $output::bytea[], $error_output::bytea[], $priority::integer[], $kind::text[], $trigger_rule::text[], $queue::text[],
+    $name::text[], $tags::text[], $depends_on::bytea[], $spec::bytea[]
+) AS new (
+    id, updated, started, ended, attempt, failed_attempts, lost_attempts, exit_code, state, outcome, worker_id, error, output,
+    error_output, priority, kind, trigger_rule, queue, name, tags, depends_on, spec
+)
+WHERE task_history.id = new.id
+
 -- delete_task: live tasks that were removed, or that are written to the history anew
 DELETE FROM task USING fence WHERE task.id = ANY ($id::uuid[])
 

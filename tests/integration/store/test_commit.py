@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import asyncpg
 import pytest
 
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
-from foliot_scheduler.core.model import JobState, LeaseBatch, Outcome, Resources, Stored, Task
+from foliot_scheduler.core import commands
+from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Refusal, WriteSet
+from foliot_scheduler.core.engine import Engine
+from foliot_scheduler.core.model import JobState, Kind, LeaseBatch, Outcome, Resources, Stored, Task, TaskPlan
 from foliot_scheduler.core.transitions import RunState, TaskState
 from foliot_scheduler.core.types import Micros, Project, Token, WorkerId
 from foliot_scheduler.store import reads
@@ -18,6 +21,7 @@ from foliot_scheduler.store.pool import Pool
 from foliot_scheduler.store.rows import TaskRow
 from tests.integration.store.conftest import Commit
 from tests.integration.store.core_objects import (
+    CLOCK,
     PROJECT,
     end,
     job,
@@ -93,7 +97,7 @@ async def test_a_task_moves_through_its_life(commit: Commit, pool: Pool) -> None
     assert (row.error, row.ended_at, row.outcome) == ("bad\ufffdluck", mover.ended, Outcome.FAILED)
 
     mover.plan = mover.plan._replace(name="renamed", tags=("late",), spec=b"new")
-    await commit(WriteSet(tasks={mover.id: mover}, plans_changed={mover.id}))
+    await commit(WriteSet(tasks={mover.id: mover}, plans_changed={mover.id}, relabelled={mover.id}))
     row = await _row(pool, mover)
     assert (row.name, row.spec, row.state, row.output) == ("renamed", b"new", TaskState.FAILED, b"out")
 
@@ -122,6 +126,69 @@ async def test_a_task_that_was_born_and_ended_goes_to_the_history(commit: Commit
     await commit(tasks_of(short))
     assert await _places(pool, short) == (False, True)
     assert short.stored is Stored.HISTORY
+
+
+async def _ended(commit: Commit, task_plan: TaskPlan | None = None, **values: Any) -> Task:
+    """A failed task in the history, as a caller's command brings it."""
+    failed = end(task(task_plan), TaskState.FAILED, output=b"old", error="old", **values)
+    await commit(tasks_of(failed))
+    return failed.snapshot()
+
+
+def _engine() -> Engine:
+    return Engine(epoch=1, new_id=new_id, draw=lambda: 0.5)
+
+
+async def _step(commit: Commit, engine: Engine, *batch: commands.Command) -> None:
+    effects = engine.step(batch, Micros(CLOCK.now_us() + 99))
+    assert not [reply for reply in effects.replies if isinstance(reply, Refusal)]
+    await commit(effects.writes)
+
+
+async def test_a_failed_marker_that_is_retried_has_succeeded(commit: Commit, pool: Pool) -> None:
+    marker = plan(placement=plan().placement._replace(kind=Kind.MARKER))
+    failed = await _ended(commit, marker, attempt=0, outcome=None)
+    engine = _engine()
+    await _step(commit, engine, commands.RetryTask(PROJECT, failed.id, record=failed))
+    row = await _row(pool, failed)
+    assert await _places(pool, failed) == (False, True)
+    assert (row.state, row.outcome, row.error, row.output) == (TaskState.SUCCEEDED, None, "", b"")
+    assert row.ended_at == row.updated_at == CLOCK.now_us() + 99
+
+
+async def test_a_task_that_is_retried_and_cancelled_between_two_commits_is_cancelled(commit: Commit, pool: Pool) -> None:
+    failed = await _ended(commit, failed_attempts=1)
+    change = commands.TaskChange(failed.plan._replace(tags=("late",), spec=b"new"), labels_only=True)
+    await _step(
+        commit,
+        _engine(),
+        commands.UpdateTask(PROJECT, failed.id, change, record=failed),
+        commands.RetryTask(PROJECT, failed.id, record=failed),
+        commands.CancelTask(PROJECT, failed.id),
+    )
+    row = await _row(pool, failed)
+    assert await _places(pool, failed) == (False, True)
+    assert (row.state, row.outcome, row.error, row.output) == (TaskState.CANCELLED, None, "", b"")
+    assert (row.attempt, row.failed_attempts, row.started_at, row.worker_id, row.spec) == (1, 0, None, None, b"new")
+    assert await pool.fetchval("SELECT tags FROM task_history WHERE id = $1", failed.id) == ["late"]
+    assert [(each.number, each.error) for each in await reads.list_attempts(pool, failed.id)] == [(1, "old")]
+
+
+async def test_a_task_that_is_retried_and_finishes_between_two_commits_has_its_result(commit: Commit, pool: Pool) -> None:
+    failed = await _ended(commit)
+    engine = _engine()
+    now = Micros(CLOCK.now_us() + 50)
+    profile = worker().profile
+    engine.apply([commands.WorkerJoined(1, profile), commands.RetryTask(PROJECT, failed.id, record=failed)], now)
+    lease = engine.state.tasks[failed.id].lease
+    assert lease is not None
+    result = commands.AttemptEnd(lease.token, Outcome.SUCCEEDED, 0, "", b"new", b"err", now, now)
+    await _step(commit, engine, commands.AttemptsEnded(1, profile.id, [result]))
+    row = await _row(pool, failed)
+    assert await _places(pool, failed) == (False, True)
+    assert (row.state, row.attempt, row.outcome, row.exit_code) == (TaskState.SUCCEEDED, 2, Outcome.SUCCEEDED, 0)
+    assert (row.output, row.error_output, row.error, row.worker_id) == (b"new", b"err", "", profile.id)
+    assert await pool.fetchval("SELECT count(*) FROM lease_batch") == 0
 
 
 async def test_tasks_are_deleted_wherever_they_are(commit: Commit, pool: Pool) -> None:
@@ -265,10 +332,10 @@ async def test_an_idempotency_key_holds_for_a_day(commit: Commit, pool: Pool) ->
     await commit(WriteSet(idempotency=[first._replace(project=Project("another"))]))
 
 
-@pytest.mark.parametrize("change", ["move", "end", "replan"])
+@pytest.mark.parametrize("change", ["move", "end", "end again", "replan"])
 async def test_a_row_that_is_missing_fails_the_commit(commit: Commit, pool: Pool, change: str) -> None:
-    ghost, other = task(stored=Stored.LIVE), task()
-    if change == "end":
+    ghost, other = task(stored=Stored.HISTORY if change == "end again" else Stored.LIVE), task()
+    if change in {"end", "end again"}:
         end(ghost)
     with pytest.raises(StoreError, match="not where they must be"):
         await commit(

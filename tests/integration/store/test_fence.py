@@ -37,18 +37,19 @@ async def _wait_until_locked(pool: Pool) -> None:
 def _everything() -> WriteSet:
     """One row for every way of writing."""
     made, on = job(), worker()
-    live, moved, ended, relabelled, revived, removed = (task() for _ in range(6))
+    live, moved, ended, relabelled, ended_again, revived, removed = (task() for _ in range(7))
     new_run, moved_run, ended_run = (run(made) for _ in range(3))
     moved.stored = ended.stored = Stored.LIVE
-    relabelled.stored = revived.stored = Stored.HISTORY
-    end(ended)
-    end(relabelled)
+    relabelled.stored = ended_again.stored = revived.stored = Stored.HISTORY
+    for each in (ended, relabelled, ended_again):
+        end(each)
     short = end(task())
     moved_run.stored = ended_run.stored = Stored.LIVE
     ended_run.state, ended_run.ended = RunState.SUCCEEDED, Micros(1)
     batch = LeaseBatch(Token(1), WorkerId("w"), Micros(1), (live.id,), (1,), 1)
     return WriteSet(
-        tasks={each.id: each for each in (live, moved, ended, relabelled, revived, short)},
+        tasks={each.id: each for each in (live, moved, ended, relabelled, ended_again, revived, short)},
+        relabelled={relabelled.id},
         tasks_deleted=[removed.id],
         runs={each.id: each for each in (new_run, moved_run, ended_run)},
         jobs={made.id: made},

@@ -1,18 +1,21 @@
 """A database that holds the engine to its word: rows move only where `Stored` says they are, and keys are unique.
 
 It takes write sets the way the store's committer does: `encode` copies the rows as they stand and calls `mark_stored`, `commit`
-makes the copy the truth. Between the two the engine may run on.
+makes the copy the truth. Between the two the engine may run on. Tasks are sorted by the committer's own function, and of each
+only those columns are written that the committer's statement names: what it leaves out must not have changed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
 from foliot_scheduler.core.model import Job, Outcome, Run, Stored, Task, TaskPlan, TriggerRule
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.store import commit
 
 
 class TaskRow(NamedTuple):
@@ -38,10 +41,54 @@ class TaskRow(NamedTuple):
     outcome: Outcome | None
     exit_code: int | None
     error: str
+    output: bytes
+    error_output: bytes
 
     @property
     def is_live(self) -> bool:
         return self.ended is None
+
+
+TASK_GROUPS: Final = (
+    "insert_task",
+    "insert_ended_task",
+    "update_task",
+    "replan_task",
+    "end_task",
+    "relabel_task",
+    "end_task_again",
+    "delete_task",
+    "delete_ended_task",
+)
+"""What `commit.task_rows` sorts tasks into, in its order."""
+assert tuple(group.name for group in commit.GROUPS[: len(TASK_GROUPS)]) == TASK_GROUPS
+
+LIVE_TABLE: Final = frozenset(TaskRow._fields) - {"ended", "output", "error_output"}
+HISTORY_TABLE: Final = frozenset(TaskRow._fields) - {"due", "token"}
+ABSENT: Final[dict[str, Any]] = {"ended": None, "output": b"", "error_output": b"", "due": None, "token": None}
+
+
+@cache
+def columns_of(group: str) -> frozenset[str]:
+    """The columns that a group of the commit writes, as its SQL names them."""
+    (_, names), *_ = commit.statement(1 << TASK_GROUPS.index(group)).parameters
+    return frozenset(names)
+
+
+def written(before: TaskRow | None, row: TaskRow, group: str) -> TaskRow:
+    """A row after a group has written it, with nothing that its table has no column for."""
+    columns = columns_of(group)
+    if before is None:
+        assert {"spec", "run_id", "created", "state"} <= columns
+        after = row
+    else:
+        after = before._replace(**{name: getattr(row, name) for name in TaskRow._fields if name in columns})
+        if "kind" in columns:
+            after = after._replace(plan=row.plan)
+        elif "spec" in columns:
+            after = after._replace(plan=before.plan._replace(name=row.plan.name, tags=row.plan.tags, spec=row.plan.spec))
+    table = LIVE_TABLE if row.is_live else HISTORY_TABLE
+    return after._replace(**{name: ABSENT[name] for name in ABSENT if name not in table})
 
 
 class RunRow(NamedTuple):
@@ -97,6 +144,8 @@ def task_row(task: Task) -> TaskRow:
         task.outcome,
         task.exit_code,
         task.error,
+        task.output,
+        task.error_output,
     )
 
 
@@ -114,8 +163,10 @@ def job_row(job: Job) -> JobRow:
 class Encoded:
     """One commit: rows, and where each of them was before."""
 
-    tasks: dict[TaskId, tuple[Stored, TaskRow]]
-    plans_changed: set[TaskId]
+    tasks: dict[TaskId, tuple[str, TaskRow]]
+    """The group of the commit that writes each task, and its row."""
+    tasks_removed: dict[str, list[TaskId]]
+    """By the group that removes them, those that are written to the other table too included."""
     tasks_deleted: list[TaskId]
     runs: dict[RunId, tuple[Stored, RunRow]]
     jobs: dict[JobId, tuple[Stored, JobRow]]
@@ -149,9 +200,11 @@ class FakeJournal:
     def encode(self, writes: WriteSet) -> Encoded:
         """Copy the rows as they stand, and mark their objects as stored."""
         assert writes.plans_changed <= writes.tasks.keys()
+        assert writes.relabelled <= writes.tasks.keys()
+        *groups, removed, revived = commit.task_rows(writes)
         encoded = Encoded(
-            {id_: (task.stored, task_row(task)) for id_, task in writes.tasks.items()},
-            set(writes.plans_changed),
+            {task.id: (group, task_row(task)) for group, rows in zip(TASK_GROUPS, groups, strict=False) for task in rows},
+            {"delete_task": removed, "delete_ended_task": revived},
             list(writes.tasks_deleted),
             {id_: (run.stored, run_row(run)) for id_, run in writes.runs.items()},
             {id_: (job.stored, job_row(job)) for id_, job in writes.jobs.items()},
@@ -163,6 +216,7 @@ class FakeJournal:
             list(writes.idempotency),
             {key: (worker.succeeded, worker.failed, worker.offline, worker.last_heard) for key, worker in writes.workers.items()},
         )
+        assert encoded.tasks.keys() == writes.tasks.keys()
         writes.mark_stored()
         assert all((task.stored is Stored.LIVE) == task.is_live for task in writes.tasks.values())
         return encoded
@@ -170,8 +224,8 @@ class FakeJournal:
     def commit(self, encoded: Encoded) -> None:
         """Make a commit the truth, if every row is where it must be."""
         self._delete_tasks(encoded)
-        for task_id, (stored, row) in encoded.tasks.items():
-            self._write_task(task_id, stored, row, plan_changed=task_id in encoded.plans_changed)
+        for task_id, (group, row) in encoded.tasks.items():
+            self._write_task(task_id, group, row, encoded)
         for run_id, (stored, run) in encoded.runs.items():
             self._write_run(run_id, stored, run)
         for job_id, (stored, job) in encoded.jobs.items():
@@ -221,20 +275,42 @@ class FakeJournal:
             self.history.pop(task_id, None)
             self.deleted.add(task_id)
 
-    def _write_task(self, task_id: TaskId, stored: Stored, row: TaskRow, *, plan_changed: bool) -> None:
+    def _write_task(self, task_id: TaskId, group: str, row: TaskRow, encoded: Encoded) -> None:
+        """Do what the parts of the commit do; all see the database as it was before, so no two may write one key of a table."""
         assert task_id not in self.deleted, "a deleted task is written"
-        assert (task_id in self.live) == (stored is Stored.LIVE)
-        assert (task_id in self.history) == (stored is Stored.HISTORY)
-        before = self.live.pop(task_id, None) or self.history.pop(task_id, None)
+        live, ended = self.live.get(task_id), self.history.get(task_id)
+        leaves_live = task_id in encoded.tasks_removed["delete_task"] or group == "end_task"
+        leaves_history = task_id in encoded.tasks_removed["delete_ended_task"]
+        match group:
+            case "insert_task":
+                assert live is None
+                assert (ended is not None) == leaves_history
+            case "insert_ended_task":
+                assert ended is None
+                assert (live is not None) == leaves_live
+            case "update_task" | "replan_task" | "end_task":
+                assert live is not None, "a live task is not where it must be"
+                assert ended is None
+            case _:
+                assert ended is not None, "an ended task is not where it must be"
+                assert live is None
+        before = live or ended
+        inserted = group in {"insert_task", "insert_ended_task"}
+        after = written(None if inserted else before, row, group)
+        whole = written(None, row, "insert_task")
+        if group == "relabel_task":  # a caller reads an ended task without its output
+            whole = whole._replace(output=after.output, error_output=after.error_output)
+        assert after == whole, f"{group} leaves out what has changed"
         if before is not None:
             assert before.attempt <= row.attempt
             assert (before.project, before.run_id, before.created) == (row.project, row.run_id, row.created)
-            if not plan_changed:
-                assert (before.plan, before.depends_on) == (row.plan, row.depends_on), "a change of a plan is not written"
-                assert before.trigger_rule is row.trigger_rule
-            if not before.is_live and row.is_live:
+            if not before.is_live and (row.is_live or group == "end_task_again"):
                 assert before.state in {TaskState.FAILED, TaskState.CANCELLED}, "only these come back to life"
-        (self.live if row.is_live else self.history)[task_id] = row
+        if leaves_live:
+            del self.live[task_id]
+        if leaves_history:
+            del self.history[task_id]
+        (self.live if row.is_live else self.history)[task_id] = after
 
     def _write_run(self, run_id: RunId, stored: Stored, row: RunRow) -> None:
         assert (run_id in self.runs) == (stored is Stored.LIVE)
@@ -243,6 +319,8 @@ class FakeJournal:
         (self.runs if row.ended is None else self.runs_ended)[run_id] = row
 
     def _write_batches(self, encoded: Encoded) -> None:
+        # The store opens and closes by parts of one statement, none of which sees what another wrote.
+        assert not set(encoded.batches_closed) & encoded.batches_opened.keys(), "a batch is opened and closed by one commit"
         for first, batch in encoded.batches_opened.items():
             assert first > self.tokens_used, "a fencing token is given twice"
             self.tokens_used = first + len(batch.task_ids) - 1
