@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,3 +66,25 @@ async def test_a_deleted_dependency_counts_as_it_must_have_ended(
     await terms.do(commands.WorkerDraining(2, terms.lease_of(left).worker.profile.id))
     await terms.end(left, other)
     assert await terms.state_of(child) == end
+
+
+@pytest.mark.parametrize("start_in", [0, 60])
+async def test_a_retried_task_whose_dependency_failed_survives_both_a_new_leader_and_a_change(terms: Terms, start_in: int) -> None:
+    parent = await terms.submit()
+    spec = task_spec()
+    spec.start_at.FromDatetime(terms.clock.now() + timedelta(seconds=start_in))
+    child = await terms.submit(spec, parent)
+    record = terms.state.tasks[child]
+    await terms.ask(commands.CancelTask(PROJECT, parent))
+    assert await terms.state_of(child) == TaskState.FAILED
+    await terms.ask(commands.RetryTask(PROJECT, child, record=record))
+
+    await terms.lead()
+    await terms.pass_time(0)
+
+    assert terms.state.tasks[child].state is (TaskState.SCHEDULED if start_in else TaskState.READY)
+    await terms.ask(commands.UpdateTask(PROJECT, child, commands.TaskChange(plan_of(task_spec(line="new")))))
+    assert await terms.state_of(child) == TaskState.READY
+    await terms.join()
+    await terms.end(child)
+    assert await terms.state_of(child) == TaskState.SUCCEEDED
