@@ -126,7 +126,10 @@ def _relabel(state: State, task: Task, change: commands.TaskChange) -> Task:
     if plan._replace(name=task.plan.name, tags=task.plan.tags, spec=task.plan.spec) != task.plan:
         raise Refusal("version_conflict", "the task has just changed: look at it again")
     task.plan = plan
-    state.effects.writes.plans_changed.add(task.id)
+    writes = state.effects.writes
+    if not task.is_live and task.id not in writes.tasks:
+        writes.relabelled.add(task.id)
+    writes.plans_changed.add(task.id)
     state.write_task(task)
     if not task.is_live:
         state.note_record_used(task, ended=True)
@@ -182,6 +185,7 @@ def delete(state: State, command: commands.DeleteTask) -> None:
     writes = state.effects.writes
     writes.tasks.pop(task.id, None)
     writes.plans_changed.discard(task.id)
+    writes.relabelled.discard(task.id)
     writes.checkpoints.pop(task.id, None)
     if task.stored is not Stored.NOWHERE:
         writes.tasks_deleted.append(task.id)
@@ -239,6 +243,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
     task.failed_attempts = task.lost_attempts = 0
     task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
     state.tasks[task.id] = task
+    state.effects.writes.relabelled.discard(task.id)
     state.note_record_used(task, ended=False)
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
     tasks.release(state, task)
