@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 
 POLL_S: Final = 0.002
+"""Between two looks where only the record of the last end is open: a small part of the times that are measured."""
+
 RECORDED_WITHIN_S: Final = 120.0
 
 
@@ -57,13 +59,13 @@ class Ledger:
         assert row is not None
         return Ended(row["succeeded"], row["otherwise"], row["repeated"])
 
-    async def wait_all_recorded(self) -> None:
-        """Return once no task is left that has not ended; raises LedgerError after two minutes."""
-        await self._wait("SELECT NOT EXISTS (SELECT FROM task)", "tasks have not ended")
+    async def wait_all_recorded(self, every_s: float = POLL_S) -> None:
+        """Return once no task is left that has not ended, looking `every_s`; raises LedgerError after two minutes."""
+        await self._wait("SELECT NOT EXISTS (SELECT FROM task)", "tasks have not ended", every_s)
 
     async def wait_runs_recorded(self) -> None:
         """Return once no run is left that has not ended; raises LedgerError after two minutes."""
-        await self._wait("SELECT NOT EXISTS (SELECT FROM run)", "runs have not ended")
+        await self._wait("SELECT NOT EXISTS (SELECT FROM run)", "runs have not ended", POLL_S)
 
     async def check(self, tasks: int) -> int:
         """Answer how many of the `tasks` since the last check took several attempts; raises LedgerError if one is missing."""
@@ -80,11 +82,11 @@ class Ledger:
         row = await self._connection.fetchrow("SELECT name, state, error FROM task_history WHERE state <> 'succeeded' LIMIT 1")
         return "" if row is None else f"{row['name']} {row['state']} {row['error']}"
 
-    async def _wait(self, question: str, otherwise: str) -> None:
+    async def _wait(self, question: str, otherwise: str, every_s: float) -> None:
         statement = await self._connection.prepare(question)
         try:
             async with asyncio.timeout(RECORDED_WITHIN_S):
                 while not await statement.fetchval():  # noqa: ASYNC110 -- PostgreSQL has no event to wait for
-                    await asyncio.sleep(POLL_S)
+                    await asyncio.sleep(every_s)
         except TimeoutError:
             raise LedgerError(f"after {RECORDED_WITHIN_S:g} s, {otherwise}") from None
