@@ -105,7 +105,9 @@ class WriteSet:
                 task.stored = Stored.LIVE
             else:
                 task.stored = Stored.HISTORY
-                task.output = task.error_output = b""  # a live run keeps its ended tasks; their output is in the database now
+                # A live run keeps its ended tasks; what is large of them is in the database now.
+                task.output = task.error_output = b""
+                task.checkpoint = ""
         for run in self.runs.values():
             run.stored = Stored.HISTORY if run.ended is not None else Stored.LIVE
         for job in self.jobs.values():

@@ -10,7 +10,7 @@ from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import DEFAULT_PROJECT, MINUTE, SECOND, Micros, Span, TaskId, Token, WorkerId
 from tests.unit.core.fake_journal import task_row
-from tests.unit.core.support import World, plan, profile, retried
+from tests.unit.core.support import Node, World, plan, profile, retried
 
 W1 = WorkerId("w1")
 
@@ -313,6 +313,18 @@ def test_a_checkpoint_reaches_the_next_attempt_on_another_worker(world: World) -
     world.do(commands.WorkerDraining(session, W1), commands.LeasesReleased(session, W1, (token,)))
     world.join("w2")
     assert world.held[WorkerId("w2")][world.lease_of(task).token].task.checkpoint == '{"line": 9}'
+
+
+def test_an_ended_task_of_a_live_run_keeps_nothing_large_in_memory(world: World) -> None:
+    session = world.join()
+    run = world.start(Node("a"), Node("b", after=("a",)))
+    first = world.tasks_of(run)["a"]
+    world.do(commands.CheckpointReported(session, W1, world.lease_of(first).token, 1, '{"line": 9}'))
+    world.end(first)
+    ended = world.state.runs[run].tasks[0]
+    assert (ended.state, ended.output, ended.error_output, ended.checkpoint) == (TaskState.SUCCEEDED, b"", b"", "")
+    assert world.journal.history[first].output == b"out"
+    assert world.journal.checkpoints[first].checkpoint == '{"line": 9}'
 
 
 def test_a_checkpoint_of_a_lost_lease_is_refused(world: World) -> None:
