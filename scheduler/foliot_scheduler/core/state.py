@@ -53,9 +53,14 @@ class CoreSettings:
     """How stale a worker's stored heartbeat may be (the contract's last_heartbeat_at)."""
     worker_kept: Span = Span(1 * HOUR)
     """How long a silent worker is kept in memory, so that it keeps its counts when it returns."""
-    key_kept: Span = Span(10 * MINUTE)
-    """How long idempotency keys, and changes of ended tasks, stay in memory: far longer than the time between a caller's look-up
-    in the database and the command that follows it."""
+    key_kept: Span = Span(2 * MINUTE)
+    """How long idempotency keys, and changes of ended tasks, stay in memory. It has to be longer than the time between a look-up
+    in the database and the command that follows it, both within one call, and calls take a minute at most."""
+    keys_max: int = 500_000
+    """Idempotency keys in memory; more are refused with OVERLOADED. About 530 bytes each, 265 MB together: those of 4,000 calls a
+    second, however many tasks each submits. None is forgotten early to make room: its call may have been looked up before it
+    was stored, and then its second use would do everything again, or rather fail a commit with all that is in it, because the
+    database knows the key."""
 
     def __post_init__(self) -> None:
         """Check what the rules take for granted."""
@@ -167,22 +172,31 @@ class State:
         return known is not None and known[1] != row_mark(record)
 
     def repeated(self, project: Project, once: Once | None) -> Repeated | None:
-        """Return the first call's ids if its key is known; raises Refusal if it came with another request."""
+        """Return the first call's ids if its key is known.
+
+        Raises Refusal if it came with another request, or if it is new and there is no room to remember it.
+        """
         if once is None:
             return None
         known = self._keys.get((project, once.key))
         if known is None:
+            self._forget_keys()
+            if len(self._keys) >= self.settings.keys_max:
+                raise Refusal("overloaded", f"{len(self._keys)} idempotency keys were used lately; that is the limit")
             return None
         if known.digest != once.digest:
             raise Refusal("idempotency_mismatch", "the idempotency key was used with another request")
         return Repeated(known.ids)
 
     def remember(self, project: Project, once: Once | None, ids: bytes) -> None:
-        """Note the first use of a key, durably; keys of long ago leave the memory (PostgreSQL has them)."""
+        """Note the first use of a key, durably; `repeated` has found it to be new."""
         if once is None:
             return
         self._keys[project, once.key] = KnownKey(once.digest, ids)
         self._key_order.append((self.now, (project, once.key)))
         self.effects.writes.idempotency.append(IdempotencyRecord(project, once.key, once.digest, ids, self.now))
+
+    def _forget_keys(self) -> None:
+        """Let keys of long ago leave the memory; PostgreSQL has them, and the call that used one again has seen it there."""
         while self._key_order and self._key_order[0][0] + self.settings.key_kept < self.now:
             del self._keys[self._key_order.popleft()[1]]

@@ -14,6 +14,7 @@ from foliot_scheduler.core.types import DEFAULT_PROJECT, MINUTE, Project
 from tests.unit.core.support import Node, World, job_plan, plan
 
 ONCE = Once("key", b"digest")
+OTHER = Once("other", b"digest")
 
 
 def submit(once: Once | None, project: Project = DEFAULT_PROJECT, count: int = 1) -> commands.SubmitTasks:
@@ -96,8 +97,35 @@ def test_keys_of_long_ago_leave_the_memory() -> None:
     for n in range(20):
         world.pass_time(MINUTE)
         world.ask(submit(Once(f"key{n}", b"digest")))
-    assert len(world.state._keys) <= 12
+    assert len(world.state._keys) == 3
     assert len(world.journal.answers) == 21, "the database has them all"
+
+
+def test_a_key_is_remembered_for_longer_than_any_call_takes() -> None:
+    world = World()
+    first = world.ask(submit(ONCE, count=2))
+    assert isinstance(first, list)
+    world.pass_time(2 * MINUTE)
+    assert world.ask(submit(ONCE, count=2)) == Repeated(b"".join(first))
+
+
+@pytest.mark.parametrize("make", [lambda _: create(OTHER), lambda _: submit(OTHER), trigger, retry])
+def test_a_new_key_is_refused_rather_than_an_old_one_forgotten(make: Callable[[World], commands.Command]) -> None:
+    world = World(CoreSettings(keys_max=2))
+    command = make(world)
+    keys = [Once(f"key{n}", b"digest") for n in range(2)]
+    for once in keys:
+        world.ask(submit(once))
+    with pytest.raises(Refusal) as refusal:
+        world.ask(command)
+    assert refusal.value.reason == "overloaded"
+    assert not world.effects.writes
+    for once in keys:
+        assert isinstance(world.ask(submit(once)), Repeated)
+    world.ask(submit(None))
+    world.pass_time(2 * MINUTE + 1)
+    world.ask(command)
+    assert len(world.state._keys) == 1
 
 
 def test_without_a_key_every_call_counts() -> None:
