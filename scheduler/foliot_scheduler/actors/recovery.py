@@ -3,20 +3,23 @@
 Theory of operation. Rows say what was decided; everything else follows from them. Counters over dependencies are counted again
 from how the parents ended. A lease holds if an open batch names it and the task's row knows of no later attempt: the row's
 attempt is smaller, or it is the same and the row says running. Workers keep what they hold and have `takeover_grace` to come
-back and say so; until then they are known by name only.
+back and say so; until then they are given nothing more. Those that do not come back go offline like any other.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from foliot_scheduler.core import jobs, leases, tasks
+from foliot_scheduler.core import jobs, leases, tasks, workers
 from foliot_scheduler.core.model import (
     Job,
     JobState,
+    Kind,
     Lease,
     LeaseBatch,
     Outcome,
+    Resources,
     Run,
     Stored,
     Task,
@@ -27,9 +30,9 @@ from foliot_scheduler.core.model import (
 )
 from foliot_scheduler.core.readiness import count_parent
 from foliot_scheduler.core.runs import end_run
-from foliot_scheduler.core.timers import ClaimSilent, TaskDue, WorkerSilent
+from foliot_scheduler.core.timers import ClaimSilent, TaskDue
 from foliot_scheduler.core.transitions import LIVE_TASK_STATES, RunState, TaskState
-from foliot_scheduler.core.types import Micros, Project, Token
+from foliot_scheduler.core.types import Micros, Token, WorkerId
 from foliot_scheduler.specs.jobs import restore_job
 from foliot_scheduler.store.recovery import split_ids
 
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.engine import Engine
     from foliot_scheduler.core.model import JobPlan, TaskPlan
     from foliot_scheduler.core.state import State
-    from foliot_scheduler.core.types import JobId, RunId, TaskId, WorkerId
+    from foliot_scheduler.core.types import JobId, Project, RunId, TaskId
     from foliot_scheduler.specs.tasks import TaskPlans
     from foliot_scheduler.store.recovery import EndedTask, LiveRows, OpenBatch
 
@@ -69,8 +72,10 @@ async def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros,
         _place_ended_task(state, ended)
     async for row in _in_turns(rows.tasks, give_way):
         _restore_task(state, row, plans, rows.checkpoints)
+    for row in rows.workers:
+        _restore_worker(state, row)
     for batch in rows.batches:
-        _restore_batch(state, batch, rows.executors)
+        _restore_batch(state, batch)
     await _resume(state, rows, give_way)
     jobs.arm_all(state)
 
@@ -191,7 +196,7 @@ def _task_plan(spec: bytes, run: Run | None, position: int, plans: TaskPlans) ->
     return plans.restore(spec)
 
 
-def _restore_batch(state: State, batch: OpenBatch, executors: frozenset[tuple[Project, WorkerId]]) -> None:
+def _restore_batch(state: State, batch: OpenBatch) -> None:
     """Take over the leases of a batch that still hold; a batch with none is closed."""
     restored = LeaseBatch(
         batch.first_token, batch.worker_id, batch.leased, batch.task_ids, batch.attempts, 0, acknowledged=True, stored=Stored.LIVE
@@ -202,8 +207,7 @@ def _restore_batch(state: State, batch: OpenBatch, executors: frozenset[tuple[Pr
             continue
         if task.lease is not None:
             _drop(state, task.lease)  # an earlier batch named an earlier attempt, and the row knew of neither
-        is_executor = (task.project, batch.worker_id) in executors
-        worker = _known_by_name(state, batch.worker_id, task.project if is_executor else None)
+        worker = _holder(state, task.project, batch.worker_id)
         lease = Lease(Token(batch.first_token + number), task, attempt, worker, restored)
         if task.started is None or task.attempt != attempt:
             task.started = None
@@ -213,7 +217,7 @@ def _restore_batch(state: State, batch: OpenBatch, executors: frozenset[tuple[Pr
         task.lease = lease
         state.leases[lease.token] = worker.leases[lease.token] = lease
         restored.open += 1
-        if is_executor:
+        if worker.is_executor:
             lease.until = Micros(state.now + state.settings.claim_ttl)
             state.timers.add(lease.until, ClaimSilent(lease))
     if restored.open:
@@ -231,20 +235,48 @@ def _drop(state: State, lease: Lease) -> None:
         state.effects.writes.batches_closed.append(lease.batch.first_token)
 
 
-def _known_by_name(state: State, worker_id: WorkerId, project: Project | None) -> Worker:
-    """Return the worker that holds a lease; it is given nothing more until it has introduced itself."""
-    worker = state.workers.get(worker_id) if project is None else state.executors.get((project, worker_id))
-    if worker is not None:
-        return worker
-    profile = WorkerProfile(worker_id, "", "", 0, frozenset(), (), frozenset(), frozenset(), ())
-    until = Micros(state.now + state.settings.takeover_grace)
-    worker = Worker(profile, state.now, 0, until, project=project, is_executor=project is not None, last_heard=state.now)
+def _restore_worker(state: State, row: asyncpg.Record) -> None:
+    """Know a worker by what it said of itself to the leader before; it is given nothing until it has come back."""
+    profile = WorkerProfile(
+        WorkerId(row["id"]),
+        row["hostname"],
+        row["version"],
+        row["capacity"],
+        frozenset(row["queues"]),
+        tuple(json.loads(row["labels"]).items()),
+        frozenset(Kind(kind) for kind in row["kinds"]),
+        frozenset(row["functions"]),
+        tuple(row["tags"] or ()),
+    )
+    worker = _expect(state, profile, row["project"] if row["is_executor"] else None, row["registered_at"])
+    worker.last_heard = row["last_heartbeat_at"]
+    worker.succeeded = row["tasks_completed"]
+    worker.failed = row["tasks_failed"]
+    if row["cpu"] is not None:
+        worker.resources = Resources(row["cpu"], row["memory"], row["disk"])
+
+
+def _expect(state: State, profile: WorkerProfile, project: Project | None, registered: Micros) -> Worker:
+    """Have a worker until it is taken for gone unless it has come back; an executor speaks less often than others."""
+    is_executor = project is not None
+    until = Micros(state.now + (state.settings.claim_ttl if is_executor else state.settings.takeover_grace))
+    worker = Worker(profile, registered, 0, until, project=project, is_executor=is_executor, last_heard=state.now)
     if project is None:
-        state.workers[worker_id] = worker
+        state.workers[profile.id] = worker
     else:
-        state.executors[project, worker_id] = worker
-    state.timers.add(until, WorkerSilent(worker))
+        state.executors[project, profile.id] = worker
+    workers.watch(state, worker, until)
     return worker
+
+
+def _holder(state: State, project: Project, worker_id: WorkerId) -> Worker:
+    """Return who holds a lease of a project's task."""
+    holder = state.executors.get((project, worker_id)) or state.workers.get(worker_id)
+    if holder is not None:
+        return holder
+    # Its row is written with its first word to a leader, so this is one that the rows do not tell of: known by name only.
+    profile = WorkerProfile(worker_id, "", "", 0, frozenset(), (), frozenset(), frozenset(), ())
+    return _expect(state, profile, None, state.now)
 
 
 async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable[None]]) -> None:

@@ -113,11 +113,11 @@ def silent(state: State, worker: Worker) -> None:
         worker.session = 0
     if not worker.is_executor:  # an executor's claims have ends of their own
         leases.lose(state, list(worker.leases.values()), "the worker went silent", counts=True)
+    if not worker.leases and not worker.offline:
+        worker.offline = True
+        write_worker(state, worker)
     forget_at = Micros(worker.last_heard + state.settings.worker_kept)
     if worker.leases or forget_at > state.now:
-        if not worker.leases and not worker.offline:
-            worker.offline = True
-            write_worker(state, worker)
         watch(state, worker, max(forget_at, Micros(state.now + state.settings.lease_ttl)))
     elif project is not None:
         del state.executors[project, name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.core.types import JobId, Micros, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.store.pool import Connection, translated
 from foliot_scheduler.store.sql import Queries
 
@@ -55,7 +55,8 @@ class LiveRows:
     dependencies: dict[TaskId, TaskState]
     """How those dependencies of live tasks on their own ended that are not live."""
     checkpoints: dict[TaskId, str]
-    executors: frozenset[tuple[Project, WorkerId]]
+    workers: Sequence[asyncpg.Record]
+    """Those that have not gone offline, executors included."""
 
 
 async def load_live(conn: Connection, shard: int) -> LiveRows:
@@ -77,7 +78,7 @@ async def load_live(conn: Connection, shard: int) -> LiveRows:
             checkpoints={
                 TaskId(row["task_id"]): row["checkpoint"] for row in await conn.fetch(_SQL["checkpoints_of_live_tasks"], shard)
             },
-            executors=frozenset((row["project"], row["id"]) for row in await conn.fetch(_SQL["executors"], shard)),
+            workers=await conn.fetch(_SQL["workers"], shard),
         )
 
 

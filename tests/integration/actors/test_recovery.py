@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from foliot_scheduler.core import commands
-from foliot_scheduler.core.model import Outcome, TriggerRule
+from foliot_scheduler.core.model import Kind, Outcome, TriggerRule
 from foliot_scheduler.core.transitions import TaskState
+from foliot_scheduler.core.types import WorkerId
 from tests.integration.actors.terms import PROJECT, Terms, first_term, node, plan_of, task_spec
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def test_a_deleted_dependency_counts_as_it_must_have_ended(
 
 
 @pytest.mark.parametrize("start_in", [0, 60])
-async def test_a_retried_task_whose_dependency_failed_survives_both_a_new_leader_and_a_change(terms: Terms, start_in: int) -> None:
+async def test_a_task_retried_after_its_dependency_failed_survives_a_new_leader_and_a_change(terms: Terms, start_in: int) -> None:
     parent = await terms.submit()
     spec = task_spec()
     spec.start_at.FromDatetime(terms.clock.now() + timedelta(seconds=start_in))
@@ -88,3 +89,70 @@ async def test_a_retried_task_whose_dependency_failed_survives_both_a_new_leader
     await terms.join()
     await terms.end(child)
     assert await terms.state_of(child) == TaskState.SUCCEEDED
+
+
+async def test_workers_keep_their_counts_and_go_offline_unless_they_come_back(terms: Terms) -> None:
+    await terms.join("back", capacity=2)
+    for outcome in (Outcome.SUCCEEDED, Outcome.SUCCEEDED, Outcome.FAILED):
+        await terms.end(await terms.submit(), outcome)
+    await terms.join("gone")
+    await terms.pass_time(4)
+    await terms.join("back", capacity=2)  # its row is written, with its counts
+    before = await workers_of(terms)
+
+    await terms.lead()
+    assert {worker.profile.id: worker.session for worker in terms.state.workers.values()} == {"back": 0, "gone": 0}
+    await terms.join("back", capacity=3)
+    back = terms.state.workers[WorkerId("back")]
+    assert (back.succeeded, back.failed) == (2, 1)
+    await terms.pass_time(4)
+    assert not terms.state.workers[WorkerId("gone")].offline, "it has its time to come back"
+    await terms.do(commands.Heartbeat(back.session, back.profile.id, 1))
+    await terms.pass_time(4)
+
+    after = await workers_of(terms)
+    assert after["back"] == {**before["back"], "capacity": 3, "last_heartbeat_at": after["back"]["last_heartbeat_at"]}
+    assert after["gone"] == {**before["gone"], "offline": True}
+
+    await terms.lead()
+    assert list(terms.state.workers) == ["back"], "those that are known to be gone are not looked for"
+
+
+async def test_workers_that_were_silent_for_hours_go_offline(terms: Terms) -> None:
+    await terms.join()
+    terms.clock.advance(5 * 3600)
+    await terms.lead()
+    await terms.pass_time(60)
+    assert (await workers_of(terms))["w1"]["offline"]
+    await terms.pass_time(60)
+    assert not terms.state.workers
+
+
+async def test_executors_keep_their_claims_and_are_known_again(terms: Terms) -> None:
+    task = await terms.submit()
+    await terms.ask(claim("x1"))
+    before = await workers_of(terms)
+    await terms.lead()
+
+    lease = terms.lease_of(task)
+    assert lease.worker is terms.state.executors[PROJECT, WorkerId("x1")]
+    await terms.pass_time(50)
+    await terms.ask(commands.RenewClaim(PROJECT, WorkerId("x1"), task))
+    await terms.pass_time(50)
+    await terms.end(task)
+
+    assert await terms.state_of(task) == TaskState.SUCCEEDED
+    after = (await workers_of(terms))["x1"]
+    assert (after["tasks_completed"], after["offline"], after["hostname"]) == (1, False, before["x1"]["hostname"])
+    await terms.lead()
+    await terms.pass_time(61)
+    assert (await workers_of(terms))["x1"]["offline"]
+
+
+def claim(executor: str) -> commands.ClaimTask:
+    return commands.ClaimTask(PROJECT, WorkerId(executor), "host", frozenset({"default"}), frozenset({Kind.COMMAND}))
+
+
+async def workers_of(terms: Terms) -> dict[str, dict[str, Any]]:
+    """The rows of all workers."""
+    return {row["id"]: dict(row) for row in await terms.connection.fetch("SELECT * FROM worker")}

@@ -48,5 +48,8 @@ FROM task
 JOIN checkpoint ON checkpoint.task_id = task.id
 WHERE task.shard = $1 AND task.attempt > 0
 
--- executors: those who claim by unary calls and may hold leases
-SELECT project, id FROM worker WHERE shard = $1 AND is_executor AND NOT offline
+-- workers: those that were not known to be gone, and executors among them
+SELECT project, id, is_executor, hostname, version, capacity, queues, labels, kinds, functions, tags, registered_at,
+       last_heartbeat_at, cpu, memory, disk, tasks_completed, tasks_failed
+FROM worker
+WHERE shard = $1 AND NOT offline
