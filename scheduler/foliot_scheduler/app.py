@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 from foliot.kit.clock import Clock, SystemClock
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 
     from foliot_scheduler.settings import SchedulerSettings
 
+GC_THRESHOLDS = (50_000, 20, 100)
+"""When Python looks for reference cycles: rarely, because a leader holds millions of objects that live long and make none. With
+the defaults and 500,000 live tasks, the search took 28 % of the engine's time, in pauses of up to 235 ms."""
+
 log = get_logger(__name__)
 
 
@@ -73,6 +78,7 @@ class SchedulerApp(Part):
 
         Raises StoreError when the database cannot be used, SettingsError when the port cannot be had.
         """
+        gc.set_threshold(*GC_THRESHOLDS)
         url = self._database_url()
         connection = await open_connection(url, application_name="foliot migrate")
         try:
