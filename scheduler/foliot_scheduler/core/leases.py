@@ -188,7 +188,10 @@ def _note_attempt(state: State, lease: Lease, outcome: Outcome) -> None:
 
 
 def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
-    """Have a task whose lease is closed and whose attempt came to nothing run again, or end when that happened too often."""
+    """Have a task whose lease is closed and whose attempt came to nothing run again, or end when that happened too often.
+
+    A loss that `counts` may be the task's fault. One that does not never ends the task, but may have it wait for a moment.
+    """
     task = lease.task
     task.outcome = Outcome.LOST
     task.error = reason
@@ -201,8 +204,13 @@ def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
         return
     _note_attempt(state, lease, Outcome.LOST)
     task.started = None
-    task.state = next_task_state(task.state, TaskEvent.REQUEUED)
     state.write_task(task)
+    uncounted = task.attempt - task.failed_attempts - task.lost_attempts
+    if not counts and uncounted > state.settings.uncounted_losses_free:
+        task.state = next_task_state(task.state, TaskEvent.RETRIED)
+        tasks.postpone(state, task, Micros(state.now + state.settings.uncounted_loss_wait))
+        return
+    task.state = next_task_state(task.state, TaskEvent.REQUEUED)
     state.ready.push(task, front=True)
 
 

@@ -41,6 +41,12 @@ class CoreSettings:
     5 s between SIGTERM and SIGKILL, with room for a slow machine."""
     lost_attempts_max: int = 10
     """A task lost more often than this has most likely killed its workers, and ends failed."""
+    uncounted_losses_free: int = 4
+    """Losses that are not the task's fault (a worker stops, or gives the lease back) have no cap, and the task is leased again at
+    once; after more than so many it waits for `uncounted_loss_wait` first. They are all attempts that count neither as failed nor
+    as lost, those before somebody retried the task included. Deployments cost a few; a worker that refuses it, thousands."""
+    uncounted_loss_wait: Span = Span(1 * SECOND)
+    """Keeps a task that every worker gives back from being leased, and its attempts from being written, all the time."""
     live_tasks_max: int = 2_000_000
     """More live tasks than this are refused with OVERLOADED: at about 600 bytes each they fill 1.2 GB of the leader."""
     misfire_after: Span = Span(60 * SECOND)

@@ -44,7 +44,7 @@ class TaskEvent(StrEnum):
     FAILED = "failed"
     """Its attempt failed and no other follows."""
     RETRIED = "retried"
-    """Its attempt failed and another follows after a backoff."""
+    """Its attempt failed, or was given back again and again, and another follows after a wait."""
     REQUEUED = "requeued"
     """Its attempt was lost or given back and another follows at once."""
     CANCELLED = "cancelled"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from foliot_scheduler.core import commands
@@ -253,9 +255,43 @@ def test_leases_given_back_never_end_a_task(world: World) -> None:
     world = World(CoreSettings(lost_attempts_max=0))
     session = world.join()
     task = world.submit()
-    for _ in range(5):
+    for _ in range(20):
         world.do(commands.LeasesReleased(session, W1, (world.lease_of(task).token,)))
-    assert world.lease_of(task).attempt == 6
+        world.now = Micros(world.now + SECOND)
+        world.beat()
+    assert world.lease_of(task).attempt == 21
+
+
+def _give_back(world: World, task: TaskId) -> None:
+    world.do(commands.LeasesReleased(1, W1, (world.lease_of(task).token,)))
+
+
+def _end_as_a_stopping_worker(world: World, task: TaskId) -> None:
+    world.end(task, Outcome.CANCELLED)
+
+
+@pytest.mark.parametrize("lose", [_give_back, _end_as_a_stopping_worker])
+def test_a_task_that_is_given_back_again_and_again_waits_between(world: World, lose: Callable[[World, TaskId], None]) -> None:
+    world.join()
+    task = world.submit(plan(retry=retried(2)))
+    world.end(task, Outcome.FAILED)  # an attempt that counts, and has a wait of its own
+    world.now = Micros(world.now + SECOND)
+    world.beat()
+    for attempt in range(2, 6):
+        assert world.lease_of(task).attempt == attempt
+        lose(world, task)
+    for attempt in range(6, 9):
+        assert world.lease_of(task).attempt == attempt
+        lose(world, task)
+        assert world.state_of(task) is TaskState.SCHEDULED
+        assert world.journal.live[task].due == world.now + SECOND
+        world.now = Micros(world.now + SECOND - 1)
+        world.beat()
+        assert world.state_of(task) is TaskState.SCHEDULED
+        world.pass_time(1)
+    assert [record.outcome for record in world.journal.attempts.values()] == [Outcome.FAILED, *[Outcome.LOST] * 7]
+    world.end(task)
+    assert world.state_of(task) is TaskState.SUCCEEDED
 
 
 # ---------------------------------------------------------------------------------------------------------------- timeouts
