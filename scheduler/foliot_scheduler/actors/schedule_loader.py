@@ -186,14 +186,14 @@ class ScheduleLoader(TermLoop):
                 if not unknown:
                     continue
                 jobs = await self._convert(await reader.read_jobs(unknown))
-                # The horizon moves with the last page only: an earlier page may end among jobs of one instant.
-                if not self._post(JobsDue(jobs, since), epoch):
+                if not self._post(JobsDue(jobs), epoch):
                     return LoadReport(seen, loaded, since, complete=False)
                 loaded += len(jobs)
         if until <= since:  # the clock was set back
             return LoadReport(seen, loaded, since, complete=True)
-        if not self._post(JobsDue([], until), epoch):
+        if self._leadership.epoch != epoch:
             return LoadReport(seen, loaded, since, complete=False)
+        # Not before the last page: an earlier one may end among jobs of one instant.
         self._horizon = until
         return LoadReport(seen, loaded, until, complete=True)
 

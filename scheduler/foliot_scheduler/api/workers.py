@@ -39,7 +39,6 @@ QUEUES_MAX: Final = 100
 LINES_MAX: Final = 1_000
 LINE_BYTES_MAX: Final = 16 * 1024
 LEVELS: Final = frozenset({"debug", "info", "warn", "error"})
-ATTEMPT_MAX: Final = 2**31 - 1
 ID_BYTES: Final = 16
 WORKER_OFFSET_MAX: Final = 1_000_000
 

@@ -170,8 +170,6 @@ class JobsDue:
     """Jobs whose next due time is near, read from PostgreSQL ahead of it. Replies with None."""
 
     jobs: list[Job]
-    horizon: Micros
-    """Every job due before it is in memory once this is applied."""
 
 
 @dataclass(frozen=True, slots=True)

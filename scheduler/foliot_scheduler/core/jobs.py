@@ -161,7 +161,6 @@ def jobs_due(state: State, command: commands.JobsDue) -> None:
     """Take jobs into memory whose next due time is near."""
     for job in command.jobs:
         adopt(state, job)
-    state.jobs_horizon = max(state.jobs_horizon, command.horizon)
 
 
 def _plan_next(state: State, job: Job) -> None:

@@ -104,7 +104,6 @@ class State:
         "executors",
         "gates",
         "jobs",
-        "jobs_horizon",
         "leases",
         "new_id",
         "now",
@@ -129,8 +128,7 @@ class State:
         self.runs: dict[RunId, Run] = {}
         """Live runs."""
         self.jobs: dict[JobId, Job] = {}
-        """Jobs that were touched, that have live runs, or that are due before `jobs_horizon`. What is here is the truth."""
-        self.jobs_horizon = Micros(0)
+        """Jobs that were touched, that have live runs, or that are due soon. What is here is the truth."""
         self.workers: dict[WorkerId, Worker] = {}
         self.executors: dict[tuple[Project, WorkerId], Worker] = {}
         self.leases: dict[Token, Lease] = {}

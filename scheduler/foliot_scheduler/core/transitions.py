@@ -72,7 +72,6 @@ TASK_TRANSITIONS: dict[tuple[TaskState, TaskEvent], TaskState] = {
     (TaskState.SCHEDULED, TaskEvent.CANCELLED): TaskState.CANCELLED,
     (TaskState.READY, TaskEvent.LEASED): TaskState.RUNNING,
     (TaskState.READY, TaskEvent.PASSED): TaskState.SUCCEEDED,
-    (TaskState.READY, TaskEvent.POSTPONED): TaskState.SCHEDULED,
     (TaskState.READY, TaskEvent.HELD): TaskState.BLOCKED,
     (TaskState.READY, TaskEvent.CANCELLED): TaskState.CANCELLED,
     (TaskState.RUNNING, TaskEvent.SUCCEEDED): TaskState.SUCCEEDED,
@@ -101,13 +100,11 @@ class RunEvent(StrEnum):
     STARTED = "started"
     """Its first task was leased, or ended without one."""
     SUCCEEDED = "succeeded"
-    """Every task ended and none failed."""
+    """Every task ended and none failed, or there was none."""
     FAILED = "failed"
     """Every task ended and one failed."""
     CANCELLED = "cancelled"
     """Somebody cancelled it and every task ended."""
-    REOPENED = "reopened"
-    """One of its tasks was retried after the run's end."""
 
 
 LIVE_RUN_STATES = frozenset({RunState.PENDING, RunState.RUNNING})
@@ -115,14 +112,10 @@ ENDED_RUN_STATES = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANC
 
 RUN_TRANSITIONS: dict[tuple[RunState, RunEvent], RunState] = {
     (RunState.PENDING, RunEvent.STARTED): RunState.RUNNING,
-    (RunState.PENDING, RunEvent.CANCELLED): RunState.CANCELLED,
     (RunState.PENDING, RunEvent.SUCCEEDED): RunState.SUCCEEDED,
-    (RunState.RUNNING, RunEvent.STARTED): RunState.RUNNING,
     (RunState.RUNNING, RunEvent.SUCCEEDED): RunState.SUCCEEDED,
     (RunState.RUNNING, RunEvent.FAILED): RunState.FAILED,
     (RunState.RUNNING, RunEvent.CANCELLED): RunState.CANCELLED,
-    (RunState.FAILED, RunEvent.REOPENED): RunState.RUNNING,
-    (RunState.CANCELLED, RunEvent.REOPENED): RunState.RUNNING,
 }
 
 

@@ -24,8 +24,6 @@ _HEADER: Final = struct.Struct(">iiIii")
 _BYTEA, _INT8, _INT4, _TEXT, _UUID = 17, 20, 23, 25, 2950
 
 _LENGTH: Final = struct.Struct(">i").pack
-_LENGTH_4: Final = _LENGTH(4)
-_LENGTH_8: Final = _LENGTH(8)
 _LENGTH_16: Final = _LENGTH(16)
 _INT4_ELEMENT: Final = struct.Struct(">ii").pack
 _INT8_ELEMENT: Final = struct.Struct(">iq").pack

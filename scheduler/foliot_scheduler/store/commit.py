@@ -85,8 +85,6 @@ GROUPS: Final = (
     Group("insert_ended_run", columns.ended_run_columns),
     Group("update_run", columns.run_columns, counted=True),
     Group("end_run", columns.ended_run_columns, counted=True),
-    Group("update_ended_run", columns.ended_run_columns, counted=True),
-    Group("delete_ended_run", _ids),
     Group("upsert_job", columns.job_columns),
     Group("insert_job_version", columns.job_version_columns),
     Group("insert_attempt", columns.attempt_columns),
@@ -274,26 +272,18 @@ def task_rows(writes: WriteSet) -> tuple[list[Any], ...]:
 
 
 def _run_rows(runs: Iterable[Run]) -> tuple[list[Any], ...]:
-    """Sort the runs by how they are written: the next six groups."""
+    """Sort the runs by how they are written: the next four groups."""
     new: list[Run] = []
     new_ended: list[Run] = []
     moved: list[Run] = []
     ended: list[Run] = []
-    ended_again: list[Run] = []
-    reopened: list[bytes] = []
     for run in runs:
-        has_ended = run.ended is not None
-        match run.stored:
-            case Stored.NOWHERE:
-                (new_ended if has_ended else new).append(run)
-            case Stored.LIVE:
-                (ended if has_ended else moved).append(run)
-            case Stored.HISTORY if has_ended:
-                ended_again.append(run)
-            case Stored.HISTORY:
-                new.append(run)
-                reopened.append(run.id)
-    return new, new_ended, moved, ended, ended_again, reopened
+        assert run.stored is not Stored.HISTORY, "an ended run never changes"
+        if run.stored is Stored.LIVE:
+            (moved if run.ended is None else ended).append(run)
+        else:
+            (new if run.ended is None else new_ended).append(run)
+    return new, new_ended, moved, ended
 
 
 _EVERYDAY: Final = (

@@ -154,7 +154,7 @@ DELETE FROM task USING fence WHERE task.id = ANY ($id::uuid[])
 -- delete_ended_task: ended tasks that were removed, or that live again
 DELETE FROM task_history USING fence WHERE task_history.id = ANY ($id::uuid[])
 
--- insert_run: runs that are new, or that were reopened
+-- insert_run: runs that are new
 INSERT INTO run (id, job_id, job_version, due_at, created_at, started_at, shard, cancelled, project, state, trigger)
 SELECT
     new.id, new.job_id, new.job_version, instant(new.due), instant(new.created), instant(new.started), $shard, new.cancelled,
@@ -199,19 +199,6 @@ INSERT INTO run_history (
 )
 SELECT id, job_id, job_version, due_at, created_at, started_at, ended_at, cancelled, project, state, trigger, counts
 FROM end_run_gone
-
--- update_ended_run: runs that were reopened and ended again between two commits
-UPDATE run_history
-SET
-    started_at = instant(new.started), ended_at = instant(new.ended), cancelled = new.cancelled, state = new.state,
-    counts = new.counts::jsonb
-FROM fence, unnest(
-    $id::uuid[], $started::bigint[], $ended::bigint[], $cancelled::boolean[], $state::text[], $counts::text[]
-) AS new (id, started, ended, cancelled, state, counts)
-WHERE run_history.id = new.id
-
--- delete_ended_run: ended runs that live again
-DELETE FROM run_history USING fence WHERE run_history.id = ANY ($id::uuid[])
 
 -- upsert_job: jobs, new and changed
 INSERT INTO job (

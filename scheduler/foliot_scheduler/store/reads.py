@@ -211,13 +211,6 @@ async def list_jobs(
     return _page(found, limit, rows.job_row, lambda row: row.id, total)
 
 
-async def jobs_due(reader: Reader, shard: int, *, before: Micros, limit: int) -> list[JobRow]:
-    """Read the jobs that fire before a time, soonest first."""
-    with translated("read jobs that are due"):
-        found = await reader.fetch(_JOBS["due"], shard, before, limit)
-    return [rows.job_row(row) for row in found]
-
-
 async def get_job_version(reader: Reader, job_id: JobId, version: int) -> bytes | None:
     """Read what a job was at a version: a serialized JobSpec."""
     with translated("read a version of a job"):

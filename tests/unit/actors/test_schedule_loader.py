@@ -114,8 +114,6 @@ async def test_what_is_overdue_and_what_is_near_is_loaded_at_once_earliest_first
     assert replica.loaded == [overdue, near]
     horizon = replica.began + AHEAD
     assert replica.store.spans == [(0, horizon)]
-    # The horizon is given last, when every job due before it was.
-    assert [command.horizon for command in replica.commands] == [0, horizon]
     assert replica.store.open == 0
 
 
@@ -129,8 +127,6 @@ async def test_later_rounds_read_on_from_the_horizon() -> None:
     assert [since for since, _ in spans[1:]] == [until for _, until in spans[:-1]]
     assert len(spans) in {11, 12}
     assert replica.loaded == [late]
-    horizons = [command.horizon for command in replica.commands if not command.jobs]
-    assert horizons == [until for _, until in spans]
 
 
 async def test_pages_and_known_jobs() -> None:
@@ -239,7 +235,6 @@ async def test_a_clock_that_is_set_back_keeps_the_horizon() -> None:
     first = await replica.loader.run_once()
     replica.clock.shift_wall(-3600)
     assert await replica.loader.run_once() == LoadReport(0, 0, first.horizon, complete=True)
-    assert len(replica.commands) == 1
     replica.clock.shift_wall(3660)
     assert (await replica.loader.run_once()).horizon == first.horizon + MINUTE
 
@@ -278,7 +273,6 @@ async def test_a_loaded_job_fires_once_however_often_it_is_posted() -> None:
     assert len(replica.loaded) == 2
     effects = engine.step([], Micros(replica.began + MINUTE))
     assert [(fire.job_id, fire.due_at) for fire in effects.writes.fires] == [(due, replica.store.fires[due])]
-    assert engine.state.jobs_horizon == replica.began + AHEAD
 
 
 @pytest.mark.parametrize(("every_s", "ahead_s", "retry_s"), [(30.0, 30.0, 2.0), (30.0, 90.0, 0.0), (30.0, 90.0, 31.0)])

@@ -369,15 +369,14 @@ def stored_job(world: World, when: SchedulePlan, due: int) -> Job:
 
 def test_jobs_are_taken_into_memory_ahead_of_their_due_time(world: World) -> None:
     job = stored_job(world, minutely(), NOON + MINUTE)
-    world.do(commands.JobsDue([job], Micros(NOON + HOUR)))
-    assert world.state.jobs_horizon == NOON + HOUR
+    world.do(commands.JobsDue([job]))
     world.pass_time(MINUTE)
     assert fired(world, job.id) == {1: "run"}
 
 
 def test_a_job_that_was_due_while_nobody_led_fires_when_it_is_read(world: World) -> None:
     job = stored_job(world, minutely(), NOON - 2 * MINUTE)
-    world.do(commands.JobsDue([job], Micros(NOON + HOUR)))
+    world.do(commands.JobsDue([job]))
     assert fired(world, job.id) == {-2: "misfire", -1: "run", 0: "run"}
 
 
@@ -385,7 +384,7 @@ def test_a_job_that_a_command_brought_into_memory_fires_too(world: World) -> Non
     job = stored_job(world, minutely(), NOON + MINUTE)
     run = world.ask(commands.TriggerJob(DEFAULT_PROJECT, job.id, record=job))
     assert isinstance(run, Run)
-    world.do(commands.JobsDue([stored_job(world, minutely(), NOON + MINUTE)], Micros(NOON + HOUR)))
+    world.do(commands.JobsDue([stored_job(world, minutely(), NOON + MINUTE)]))
     world.pass_time(MINUTE)
     assert fired(world, job.id) == {1: "run"}
 
@@ -393,7 +392,7 @@ def test_a_job_that_a_command_brought_into_memory_fires_too(world: World) -> Non
 def test_what_is_in_memory_wins_over_what_was_read(world: World) -> None:
     job_id = world.create_job(lasting())
     old = Job(job_id, DEFAULT_PROJECT, instant(minutely()), NOON, NOON, next_due=Micros(NOON), fires_at=Micros(NOON))
-    world.do(commands.JobsDue([old], Micros(NOON + HOUR)))
+    world.do(commands.JobsDue([old]))
     world.pass_time(MINUTE)
     assert fired(world, job_id) == {}
     run = world.ask(commands.TriggerJob(DEFAULT_PROJECT, job_id, record=old))

@@ -38,15 +38,5 @@ job.surface = {value}
 -- before: jobs older than where the last page ended
 job.id < {value}
 
--- due: jobs that fire before a time, soonest first
-SELECT
-    job.id, job.project, job.state, job.version, job.created_at, job.updated_at, job.next_due_at, job.fires_at,
-    job.waiting_runs, job_version.spec
-FROM job
-JOIN job_version ON job_version.job_id = job.id AND job_version.version = job.version
-WHERE job.shard = $1 AND job.fires_at < $2
-ORDER BY job.fires_at
-LIMIT $3
-
 -- version: what a job was at a version
 SELECT spec FROM job_version WHERE job_id = $1 AND version = $2
