@@ -44,6 +44,8 @@ class Terms:
         self.clock = ManualClock(NOON)
         self.engine: Engine
         self._committer: Committer
+        self.deaf: set[WorkerId] = set()
+        """Workers that receive nothing."""
         self._sessions = 0
 
     @property
@@ -61,9 +63,12 @@ class Terms:
         return before or self.engine
 
     async def do(self, *batch: commands.Command) -> Effects:
-        """Apply commands together and commit what follows."""
+        """Apply commands together, commit what follows, and have workers confirm what they are given."""
         effects = self.engine.step(batch, Micros(self.clock.now_us()))
         await self._committer.commit(self._committer.encode(effects.writes))
+        for grant in effects.leases:
+            if grant.worker_id not in self.deaf:
+                await self.do(commands.LeasesAcknowledged(grant.session, grant.worker_id, (grant.batch.first_token,)))
         return effects
 
     async def ask(self, command: commands.Command) -> Reply:
@@ -106,17 +111,17 @@ class Terms:
 
     # --------------------------------------------------------------------------------------------------------- workers
 
-    async def join(self, name: str = "w1", *, capacity: int = 100, held: tuple[Token, ...] = ()) -> Effects:
-        """Have a worker open a stream and confirm what it is given."""
+    async def join(self, name: str = "w1", *queues: str, capacity: int = 100, held: tuple[Token, ...] = ()) -> Effects:
+        """Have a worker open a stream."""
         self._sessions += 1
-        effects = await self.do(commands.WorkerJoined(self._sessions, profile(name, capacity), held))
-        await self.confirm(effects)
-        return effects
+        return await self.do(commands.WorkerJoined(self._sessions, profile(name, capacity, *queues), held))
 
-    async def confirm(self, effects: Effects) -> None:
-        """Have workers confirm what they were given."""
-        for grant in effects.leases:
-            await self.do(commands.LeasesAcknowledged(grant.session, grant.worker_id, (grant.batch.first_token,)))
+    async def pass_time_with_heartbeats(self, seconds: int, *silent: str) -> None:
+        """Let time go by, with heartbeats of all workers but the silent ones."""
+        for _ in range(0, seconds, 4):
+            self.clock.advance(4)
+            alive = [worker for name, worker in self.state.workers.items() if worker.session and name not in silent]
+            await self.do(*[commands.Heartbeat(worker.session, worker.profile.id, 1) for worker in alive])
 
     async def end(self, task_id: TaskId, outcome: Outcome = Outcome.SUCCEEDED) -> Effects:
         """Have whoever holds a task report its end."""
@@ -126,12 +131,9 @@ class Terms:
         if worker.is_executor:
             assert worker.project is not None
             ended = commands.EndClaim(worker.project, worker.profile.id, task_id, outcome, 0, error, b"out", b"err")
-            effects = await self.do(ended)
-        else:
-            end = commands.AttemptEnd(lease.token, outcome, 0, error, b"out", b"err", now, now)
-            effects = await self.do(commands.AttemptsEnded(worker.session, worker.profile.id, [end]))
-        await self.confirm(effects)
-        return effects
+            return await self.do(ended)
+        end = commands.AttemptEnd(lease.token, outcome, 0, error, b"out", b"err", now, now)
+        return await self.do(commands.AttemptsEnded(worker.session, worker.profile.id, [end]))
 
     def lease_of(self, task_id: TaskId) -> Lease:
         lease = self.state.tasks[task_id].lease
@@ -194,9 +196,9 @@ def plan_of(spec: spec_pb2.TaskSpec) -> TaskPlan:
     return plan
 
 
-def profile(name: str, capacity: int = 100) -> WorkerProfile:
-    """A worker that runs commands of the default queue."""
-    queues, kinds = frozenset({"default"}), frozenset({Kind.COMMAND, Kind.HTTP})
+def profile(name: str, capacity: int = 100, *queues: str) -> WorkerProfile:
+    """A worker that runs commands of the default queue, or of those named."""
+    served, kinds = frozenset(queues or {"default"}), frozenset({Kind.COMMAND, Kind.HTTP})
     return WorkerProfile(
-        WorkerId(name), f"host of {name}", "1.2", capacity, queues, (("zone", "a"),), kinds, frozenset({"f"}), ("fast",)
+        WorkerId(name), f"host of {name}", "1.2", capacity, served, (("zone", "a"),), kinds, frozenset({"f"}), ("fast",)
     )
