@@ -40,9 +40,11 @@ def test_the_bodies_of_the_tour_have_the_documented_shape() -> None:
         msgspec.json.decode(body, type=NewJob)
 
 
-def test_the_program_of_the_tour_is_python() -> None:
-    (program,) = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-    compile(program, "tour.py", "exec")
+def test_the_programs_of_the_tour_are_python() -> None:
+    programs = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    assert programs
+    for program in programs:
+        compile(program, "tour.py", "exec")
 
 
 def test_the_place_of_the_state_diagram_is_marked() -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 
+QUIET_FAILURES: Final = 8
+"""Failures in a row that are no warning yet: with the reconnects' backoff they are over in a few seconds."""
+
 _STREAMS = Counter("foliot_worker_streams_total", unit="streams", description="Work streams that this worker opened.")
 
 _BACKOFF: Final = Backoff(initial_s=0.05, max_s=2.0)
@@ -115,7 +118,9 @@ class Link(Part):
                 _log.info("worker.stream_ended", address=address, reason=str(error))
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
-                _log.warning("worker.stream_failed", address=address, code=failure.code.name, error=failure.message)
+                # The first failures of a start are its ordinary course: a scheduler started at the same time is not there yet.
+                tell = _log.warning if self._failures >= QUIET_FAILURES else _log.info
+                tell("worker.stream_failed", address=address, code=failure.code.name, error=failure.message)
             self._failures += 1
             if self._hint:
                 continue

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foliot.kit.backoff import Backoff
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from foliot.kit.clock import Clock
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2): orphans below this process become its children."""
 
 DRAIN_S = 2.0
 """How long a child may take to drain at the end of `foliot up`; then its work is given up, to be done again after a new start."""
@@ -34,6 +41,7 @@ class ChildProcess(Part):
         self._critical = critical
         self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff(0.2, 5.0, 2.0)
+        self._stopping = False
 
     async def on_start(self) -> None:
         """Start the process, if that was not done ahead."""
@@ -51,15 +59,19 @@ class ChildProcess(Part):
             assert self._process is not None
             began = self._clock.monotonic()
             status = await self._process.wait()
+            if self._stopping:
+                await run_forever()  # its end was asked for
             if self._critical and status == 2:  # noqa: PLR2004 - bad configuration, said on standard error: trying again is vain
                 raise ChildFailedError(self.name, status)
             failures = failures + 1 if self._clock.monotonic() - began < self._backoff.max_s else 1
             log.warning("up.child_ended", child=self.name, status=status)
             await self._clock.sleep(self._backoff.delay(failures, self._clock))
-            await self._spawn()
+            if not self._stopping:
+                await self._spawn()
 
     async def stop_intake(self) -> None:
-        """Ask the process to drain."""
+        """Ask the process to drain, and do not start it again."""
+        self._stopping = True
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
 
@@ -78,6 +90,7 @@ class ChildProcess(Part):
 
     async def kill(self) -> None:
         """End the process by force, if it still runs."""
+        self._stopping = True
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
@@ -105,6 +118,7 @@ class Launch(Part):
 
     async def on_start(self) -> None:
         """Start every child's process."""
+        adopt_orphans()
         for child in self._children:
             await child.spawn()
 
@@ -113,9 +127,39 @@ class Launch(Part):
         await run_forever()
 
     async def on_stop(self) -> None:
-        """End what is left."""
+        """End what is left: children, and commands that a worker which had to be killed left behind."""
         for child in self._children:
             await child.kill()
+        end_orphans()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what children leave behind: the commands of a worker are in sessions of their own, and outlive it."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans() -> None:
+    """Kill every session whose leader has become our child: what was adopted, and nothing that we started ourselves here."""
+    for pid in _children_of(os.getpid()):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == pid and not _is_postgres(pid):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _children_of(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name may hold anything but ends with the last parenthesis; the parent's id is the second field after it.
+            if int(entry.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def _is_postgres(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().startswith("postgres")
+    return False
 
 
 class ChildFailedError(Exception):

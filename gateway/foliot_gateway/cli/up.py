@@ -47,7 +47,7 @@ def run(settings: UpSettings) -> int:
 def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
     """Make the parts in the order of their start; they stop in reverse."""
     environ = child_environ()
-    database = EmbeddedPostgres(settings.data_dir / "postgres") if settings.database_url is None else None
+    database = EmbeddedPostgres(settings.data_dir) if settings.database_url is None else None
     given_url = settings.database_url
 
     def database_url() -> str:

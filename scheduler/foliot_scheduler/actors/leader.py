@@ -131,7 +131,7 @@ class LeaderTerm(Generic[Encoded]):
             await self._clock.sleep(TIMER_RESOLUTION_S)
 
     async def _decide(self) -> None:
-        engine, clock, mailbox = self._engine, self._clock, self._mailbox
+        engine, clock = self._engine, self._clock
         while True:
             while len(engine.state.effects.writes.tasks) > UNCOMMITTED_MAX:
                 self._taken.clear()
@@ -144,20 +144,20 @@ class LeaderTerm(Generic[Encoded]):
             if heartbeats and self.journal.trusted:
                 self._sessions.confirm_heartbeats(heartbeats)
             self.journal.notify()
-            if mailbox.closed and not len(mailbox):
-                await asyncio.get_running_loop().create_future()  # drained: nothing more will come, the term's end cancels this
 
     async def _next_batch(self) -> list[Envelope]:
-        """Wait for commands, or for the engine's next timer."""
+        """Wait for commands, or for the engine's next timer. Once drained there are no more: the term's end cancels the wait."""
         due = self._engine.next_due()
-        if due is None:
-            return await self._mailbox.drain()
-        left = max((due - self._clock.now_us()) / 1e6, TIMER_RESOLUTION_S)
+        left = None if due is None else max((due - self._clock.now_us()) / 1e6, TIMER_RESOLUTION_S)
         try:
             async with asyncio.timeout(left):
                 return await self._mailbox.drain()
         except TimeoutError:
             return [Envelope(Tick(), None)]
+        except MailboxClosed:
+            # The journal goes on: what was taken before is committed, and its callers are answered.
+            nothing_more: asyncio.Future[list[Envelope]] = asyncio.get_running_loop().create_future()
+            return await nothing_more
 
     def _take(self) -> Effects:
         self._taken.set()
@@ -183,6 +183,7 @@ class LeaderTerm(Generic[Encoded]):
         for future in (*self._in_commit, *self._waiting, *left):
             if future is not None and not future.done():
                 future.set_exception(no_leader())
+        self._in_commit, self._waiting = [], []  # a drain under way need not wait for them any more
         self._sessions.close_all(worker_pb2.WorkResponse(drain=worker_pb2.Drain()))
         _LEADING.set(0)
         log.info("leader.term_ended", epoch=self.term.epoch)

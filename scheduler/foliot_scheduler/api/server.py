@@ -39,6 +39,7 @@ def server_options() -> list[tuple[str, int]]:
         # A worker's host that dies without a word is noticed within three pings.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.ping_timeout_ms", 5_000),
         # Two replicas on one port would take turns answering; that is a mistake to be told of.
         ("grpc.so_reuseport", 0),
     ]

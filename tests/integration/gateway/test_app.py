@@ -45,6 +45,9 @@ class FakeSystem(system_pb2_grpc.SystemServiceServicer):
     async def GetStats(self, request: system_pb2.GetStatsRequest, context: Any) -> system_pb2.GetStatsResponse:  # noqa: N802 - gRPC's
         return system_pb2.GetStatsResponse()
 
+    async def GetMetrics(self, request: system_pb2.GetMetricsRequest, context: Any) -> system_pb2.GetMetricsResponse:  # noqa: N802 - gRPC's
+        return system_pb2.GetMetricsResponse()
+
 
 @pytest.fixture
 async def system() -> FakeSystem:
