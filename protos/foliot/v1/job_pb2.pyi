@@ -742,8 +742,11 @@ class AddJobTaskRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """job_id is the job's UUID. Required."""
+    idempotency_key: _builtins.str
+    """idempotency_key is as in SubmitTaskRequest."""
     @_builtins.property
     def task(self) -> Global___JobTask:
         """task is what to add. Required."""
@@ -753,10 +756,11 @@ class AddJobTaskRequest(_message.Message):
         *,
         job_id: _builtins.str = ...,
         task: Global___JobTask | None = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "job_id", b"job_id", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

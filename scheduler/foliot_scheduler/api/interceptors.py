@@ -21,7 +21,7 @@ from foliot.kit.errors import FoliotError, abort
 from foliot.kit.logs import get_logger
 from foliot.kit.telemetry import Counter, Histogram, extract_metadata, get_tracer
 from foliot.v1 import worker_pb2
-from foliot_scheduler.api.calls import Call, read_call, remaining_s
+from foliot_scheduler.api.calls import Call, read_call
 from foliot_scheduler.api.errors import to_foliot_error
 from foliot_scheduler.api.wire import parse_request
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from foliot_scheduler.api.ports import LeaderPort, ServeWork, ServicerContext
 
 CALL_S_MAX: Final = 60.0
-"""How long a call without a deadline may take: twice what the client of this project gives its calls."""
+"""How long a call may take, whatever its deadline: twice what the client of this project gives its calls, and half of what the
+leader remembers idempotency keys for (CoreSettings.key_kept), so that a key that was looked up is never too old to be known."""
 
 _CALLS = Counter("foliot_api_calls_total", unit="calls", description="gRPC calls that ended.", labels=("method", "status"))
 _DURATION = Histogram(
@@ -102,8 +103,6 @@ class Passage:
             if writes and not leader.leading:
                 return await forwarder.forward(path, raw, call, context)
             request = parse_request(request_type, raw)
-            if remaining_s(context) is not None:
-                return (await function(request, call)).SerializeToString()
             async with asyncio.timeout(CALL_S_MAX):
                 return (await function(request, call)).SerializeToString()
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from foliot.kit.clock import Clock
     from foliot_scheduler.api.calls import Call
     from foliot_scheduler.api.ports import LeaderPort
-    from foliot_scheduler.core.commands import Command
+    from foliot_scheduler.core.commands import Command, Once
     from foliot_scheduler.core.effects import Reply
     from foliot_scheduler.core.model import JobPlan
     from foliot_scheduler.core.types import Project
@@ -143,21 +143,26 @@ class JobService:
             lambda stored: job_changes.merge_job(stored, request.spec, request.update_fields),
             version=request.version,
         )
-        return job_pb2.UpdateJobResponse(job=job)
+        return job_pb2.UpdateJobResponse(job=_shown(job))
 
     async def AddJobTask(self, request: job_pb2.AddJobTaskRequest, call: Call) -> job_pb2.AddJobTaskResponse:
         """See the contract."""
         _require_task(given=request.HasField("task"))
         job_id = job_id_of(request.job_id)
-        job = await self._change(call.project, job_id, lambda stored: job_changes.add_task(stored, request.task))
-        return job_pb2.AddJobTaskResponse(job=job)
+        once = once_of(request)
+        reply: Reply = await find_repeated(self._reader, self._clock, call.project, once)
+        if reply is None:
+            reply = await self._change(call.project, job_id, lambda stored: job_changes.add_task(stored, request.task), once=once)
+        if isinstance(reply, Repeated):
+            return job_pb2.AddJobTaskResponse(job=messages.job_message(await self._row(call.project, job_id)))
+        return job_pb2.AddJobTaskResponse(job=_shown(reply))
 
     async def UpdateJobTask(self, request: job_pb2.UpdateJobTaskRequest, call: Call) -> job_pb2.UpdateJobTaskResponse:
         """See the contract."""
         _require_task(given=request.HasField("task"))
         job_id = job_id_of(request.job_id)
         job = await self._change(call.project, job_id, lambda stored: job_changes.replace_task(stored, request.task))
-        return job_pb2.UpdateJobTaskResponse(job=job)
+        return job_pb2.UpdateJobTaskResponse(job=_shown(job))
 
     async def DeleteJobTask(self, request: job_pb2.DeleteJobTaskRequest, call: Call) -> job_pb2.DeleteJobTaskResponse:
         """See the contract."""
@@ -166,7 +171,7 @@ class JobService:
         check_text("key", request.key, KEY_BYTES_MAX, violations, required=True)
         violations.raise_if_any()
         job = await self._change(call.project, job_id, lambda stored: job_changes.delete_task(stored, request.key))
-        return job_pb2.DeleteJobTaskResponse(job=job)
+        return job_pb2.DeleteJobTaskResponse(job=_shown(job))
 
     async def _change(
         self,
@@ -175,8 +180,9 @@ class JobService:
         change: Callable[[job_pb2.JobSpec], job_pb2.JobSpec],
         *,
         version: int = 0,
-    ) -> job_pb2.Job:
-        """Make a new version of a job; from `version`, or from whichever it has if that is 0."""
+        once: Once | None = None,
+    ) -> Reply:
+        """Make a new version of a job, and reply with it; from `version`, or from whichever it has if that is 0."""
         for attempt in range(1, UPDATE_TRIES_MAX + 1):
             epoch = self._leader.epoch
             row = await self._row(project, job_id)
@@ -189,12 +195,12 @@ class JobService:
             if self._leader.epoch != epoch:
                 raise no_leader()  # what was read in an earlier term of this replica may have changed in another's since
             try:
-                reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record))
+                reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record, once))
             except FoliotError as error:
                 if error.reason is not ErrorReason.VERSION_CONFLICT or version or attempt == UPDATE_TRIES_MAX:
                     raise
             else:
-                return _shown(reply)
+                return reply
         raise AssertionError("the last try returns or raises")
 
     async def PauseJob(self, request: job_pb2.PauseJobRequest, call: Call) -> job_pb2.PauseJobResponse:

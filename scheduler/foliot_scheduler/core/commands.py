@@ -133,6 +133,7 @@ class UpdateJob:
     version: int
     """The version the new plan was made from."""
     record: Job | None = None
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)

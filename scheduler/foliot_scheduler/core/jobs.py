@@ -55,8 +55,11 @@ def adopt(state: State, job: Job) -> None:
         _arm(state, job)
 
 
-def update(state: State, command: commands.UpdateJob) -> Job:
+def update(state: State, command: commands.UpdateJob) -> Job | Repeated:
     """Replace a job's plan, if it still has the version the new plan was made from."""
+    repeated = state.repeated(command.project, command.once)
+    if repeated is not None:
+        return repeated
     job = _find(state, command.project, command.job_id, command.record)
     if command.version != job.version:
         raise Refusal("version_conflict", f"the job has version {job.version}", {"version": str(job.version)})
@@ -68,6 +71,7 @@ def update(state: State, command: commands.UpdateJob) -> Job:
         _plan_next(state, job)
     _changed(state, job)
     _start_waiting(state, job)
+    state.remember(command.project, command.once, job.id)
     return job.snapshot()
 
 

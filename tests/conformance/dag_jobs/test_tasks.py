@@ -202,3 +202,14 @@ def test_an_unknown_task_is_404(http: httpx.Client, new_job: NewJob) -> None:
     for task_id in ("z", "a%00", "%ff", "A"):
         check_problem(http.put(f"/jobs/{job_id}/tasks/{task_id}", json={"priority": 1}), 404)
         check_problem(http.delete(f"/jobs/{job_id}/tasks/{task_id}"), 404)
+
+
+def test_the_same_idempotency_key_adds_one_task(http: httpx.Client, new_job: NewJob) -> None:
+    job_id = new_job(tasks=[])
+    headers = {"Idempotency-Key": f"one task for {job_id}"}
+    task = {"id": "a", "command": "true"}
+    answers = [http.post(f"/jobs/{job_id}/tasks", json=task, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert [one["id"] for one in http.get(f"/jobs/{job_id}/tasks").json()] == ["a"]
+    assert http.post(f"/jobs/{job_id}/tasks", json={"id": "b"}, headers=headers).status_code == 422

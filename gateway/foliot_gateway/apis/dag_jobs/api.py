@@ -119,6 +119,7 @@ _ADD_TASK = Operation(
             example={"id": "mail", "message": "Task added."},
         ),
     ),
+    idempotent=True,
     refusals={**_UNKNOWN_JOB, **_BROKEN_RULE},
 )
 _LIST_TASKS = Operation(

@@ -131,7 +131,7 @@ async def add_task(call: Call[NoQuery, shapes.NewTask]) -> Reply:
     """`POST /jobs/{id}/tasks`."""
     task = to_contract.hidden_parts(call.body.id, None)
     to_contract.apply_task(task, call.body, at="")
-    request = job_pb2.AddJobTaskRequest(job_id=job_uuid(call.path["id"]), task=task)
+    request = job_pb2.AddJobTaskRequest(job_id=job_uuid(call.path["id"]), task=task, idempotency_key=call.idempotency_key)
     with _naming_the_task():
         await call.backend.ask(call.backend.jobs.AddJobTask, request)
     return Reply(status=201, body=shapes.Created(id=call.body.id, message="Task added."))
