@@ -43,16 +43,21 @@ async def test_a_missing_database_is_named(database_url: str) -> None:
         await open_pool(database_url.replace("/test_", "/missing_"))
 
 
+async def time_out(pool: Pool) -> None:
+    """Run into a timeout that holds for one transaction only: the pool gives connections back as they are."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL statement_timeout = 1")
+        await connection.fetch("SELECT pg_sleep(10)")
+
+
 async def test_what_goes_wrong_has_one_name_each(pool: Pool) -> None:
     with pytest.raises(StoreError, match=r"could not try: .*nothing") as caught, translated("try"):
         await pool.fetch("SELECT * FROM nothing")
     assert not isinstance(caught.value, StoreUnavailable)
     with pytest.raises(ConflictError), translated("try"):
         await pool.execute("INSERT INTO schema_version SELECT * FROM schema_version")
-    async with pool.acquire() as connection:
-        await connection.execute("SET statement_timeout = 1")
-        with pytest.raises(StoreUnavailable, match="statement timeout"), translated("try"):
-            await connection.fetch("SELECT pg_sleep(10)")
+    with pytest.raises(StoreUnavailable, match="statement timeout"), translated("try"):
+        await time_out(pool)
     with pytest.raises(StoreError, match=r"expected str"), translated("try"):
         await pool.fetch("SELECT $1::text", 1)
 

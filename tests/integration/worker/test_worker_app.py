@@ -62,7 +62,7 @@ async def test_runs_leases_and_reports(scheduler: ScriptedScheduler, tmp_path: P
     async with WorkerApp(settings, functions(), on_welcome=welcomed.set):
         stream = await scheduler.stream()
         assert stream.hello.worker_id == "me"
-        assert stream.hello.capacity == 15
+        assert (stream.hello.capacity, stream.hello.concurrency) == (1_003, 3)
         assert list(stream.hello.queues) == ["q"]
         assert dict(stream.hello.labels) == {"zone": "a"}
         assert sorted(stream.hello.kinds) == ["binary", "command", "function", "http"]
