@@ -11,19 +11,16 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import httpx
-
 from foliot.kit.clock import SystemClock
 from foliot.kit.lifecycle import Part, run_forever
 from foliot.kit.settings import HostPort, SettingsError
 from foliot_gateway.cli.children import ChildFailedError, ChildProcess, Launch, child_environ
 from foliot_gateway.cli.starting import run_parts, say
-from foliot_scheduler.app import SchedulerApp
 from foliot_scheduler.settings import SchedulerSettings
 from foliot_scheduler.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from foliot.kit.clock import Clock
     from foliot_gateway.cli.settings import UpSettings
@@ -56,16 +53,20 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
         assert given_url is not None
         return given_url
 
-    scheduler = SchedulerApp(
+    def make_scheduler() -> Part:
+        # Imported only here, when the children are on their way: loading it takes as long as they take to load.
+        from foliot_scheduler.app import SchedulerApp
+
         # The URL of an embedded database is not known before its start; nothing reads this stand-in.
-        SchedulerSettings(
+        scheduler_settings = SchedulerSettings(
             database_url=given_url or "postgresql:///foliot",
             grpc=settings.grpc,
             redis_url=settings.redis_url,
             insecure=settings.insecure,
-        ),
-        database_url=database_url,
-    )
+        )
+        return SchedulerApp(scheduler_settings, database_url=database_url)
+
+    scheduler = LatePart("scheduler", make_scheduler)
     gateway = ChildProcess("gateway", gateway_arguments(settings), environ=environ, clock=clock, critical=True)
     workers = [
         ChildProcess(f"worker-{i}", worker_arguments(settings, i), environ=environ, clock=clock, critical=True)
@@ -115,6 +116,40 @@ def check_free(option: str, address: HostPort) -> None:
             raise SettingsError(option, f"cannot listen on {address}: {error.strerror}") from error
 
 
+class LatePart(Part):
+    """A part that is made, and whatever it needs imported, only when it is to start."""
+
+    def __init__(self, name: str, make: Callable[[], Part]) -> None:
+        super().__init__(name)
+        self._make = make
+        self._part: Part | None = None
+
+    async def on_start(self) -> None:
+        """Make the part and start it."""
+        self._part = self._make()
+        await self._part.start()
+
+    async def run(self) -> None:
+        """Go on for as long as the part does."""
+        assert self._part is not None
+        await self._part.wait_ended()
+
+    async def stop_intake(self) -> None:
+        """See the part's."""
+        assert self._part is not None
+        await self._part.stop_intake()
+
+    async def drain(self) -> None:
+        """See the part's."""
+        assert self._part is not None
+        await self._part.drain()
+
+    async def on_stop(self) -> None:
+        """Stop the part."""
+        assert self._part is not None
+        await self._part.stop()
+
+
 class Health(Part):
     """Started once the gateway answers that all is well."""
 
@@ -125,20 +160,22 @@ class Health(Part):
 
     async def on_start(self) -> None:
         """Ask until all is well; raises ChildFailedError when it never is."""
+        import httpx
+
+        async def is_well() -> bool:
+            try:
+                answer = await client.get(self._url)
+            except httpx.HTTPError:
+                return False
+            return answer.status_code == httpx.codes.OK
+
         async with httpx.AsyncClient(timeout=1.0, trust_env=False) as client:
             try:
                 async with asyncio.timeout(HEALTH_WITHIN_S):
-                    while not await self._is_well(client):
+                    while not await is_well():
                         await self._clock.sleep(HEALTH_EVERY_S)
             except TimeoutError:
                 raise ChildFailedError("gateway", 1) from None
-
-    async def _is_well(self, client: httpx.AsyncClient) -> bool:
-        try:
-            answer = await client.get(self._url)
-        except httpx.HTTPError:
-            return False
-        return answer.status_code == httpx.codes.OK
 
     async def run(self) -> None:
         """Nothing more to do."""
