@@ -54,6 +54,7 @@ class SchedulerApp(Part):
         """Take the settings, and where the database is, which for an embedded one is known only when this part starts."""
         super().__init__("scheduler")
         self._settings = settings
+        self._replica = settings.replica or f"scheduler-{settings.grpc.port}"
         self._database_url = database_url
         self._clock = clock or SystemClock()
         self._core = CoreSettings()
@@ -98,7 +99,7 @@ class SchedulerApp(Part):
         # The port is known only now, and others are to be told an address that works.
         self._address = HostPort(self._settings.grpc.host, server.bound_port)
         advertised = str(self._settings.advertise or self._address)
-        replica = self._settings.replica or f"scheduler-{server.bound_port}"
+        replica = self._replica
 
         async def connect() -> Connection[Record]:
             return await open_connection(url, application_name=f"foliot {replica}", settings={**ONE_WRITER, **KEEPALIVE})
@@ -136,19 +137,20 @@ class SchedulerApp(Part):
     def _server(self, pool: Pool) -> GrpcServer:
         """Put the gRPC services together."""
         clock, leadership = self._clock, self._leadership
-        name = self._settings.replica or f"scheduler-{self._settings.grpc.port}"
         hints = NoHints(clock)
         plans = TaskPlans()
 
         find_leader = leader_finder(pool, SHARD)
         forwarder = Forwarder(own_address=str(self._settings.advertise or self._settings.grpc), find_leader=find_leader)
-        streams = WorkStreams(leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=name)
+        streams = WorkStreams(
+            leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=self._replica
+        )
         services: list[Service] = [
             JobService(leader=leadership, reader=pool, clock=clock),
             RunService(leader=leadership, reader=pool, hints=hints, clock=clock),
             TaskService(leader=leadership, reader=pool, plans=plans, hints=hints, clock=clock),
             WorkerService(leader=leadership, reader=pool, work=streams.work, claim_ttl=self._core.claim_ttl, clock=clock),
-            SystemService(reader=pool, find_leader=find_leader, replica=name, clock=clock),
+            SystemService(reader=pool, find_leader=find_leader, replica=self._replica, clock=clock),
         ]
         passage = Passage(leader=leadership, forwarder=forwarder, clock=clock)
         return GrpcServer(listen=self._settings.grpc, services=services, passage=passage, forwarder=forwarder)

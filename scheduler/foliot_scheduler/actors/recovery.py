@@ -198,9 +198,7 @@ def _task_plan(spec: bytes, run: Run | None, position: int, plans: TaskPlans) ->
 
 def _restore_batch(state: State, batch: OpenBatch) -> None:
     """Take over the leases of a batch that still hold; a batch with none is closed."""
-    restored = LeaseBatch(
-        batch.first_token, batch.worker_id, batch.leased, batch.task_ids, batch.attempts, 0, acknowledged=True, stored=Stored.LIVE
-    )
+    restored = LeaseBatch(batch.first_token, batch.worker_id, batch.leased, batch.task_ids, batch.attempts, 0, acknowledged=True)
     for number, (task_id, attempt) in enumerate(zip(batch.task_ids, batch.attempts, strict=True)):
         task = state.tasks.get(task_id)
         if task is None or not (task.attempt < attempt or (task.attempt == attempt and task.state is TaskState.RUNNING)):

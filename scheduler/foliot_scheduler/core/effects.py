@@ -112,8 +112,6 @@ class WriteSet:
             run.stored = Stored.HISTORY if run.ended is not None else Stored.LIVE
         for job in self.jobs.values():
             job.stored = Stored.LIVE
-        for batch in self.batches_opened.values():
-            batch.stored = Stored.LIVE
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours

@@ -284,7 +284,7 @@ def leases_acknowledged(state: State, command: commands.LeasesAcknowledged) -> N
 
 
 def leases_released(state: State, command: commands.LeasesReleased) -> None:
-    """Take back leases that a worker has not started."""
+    """Take back leases that a worker does not want to end: not started, or stopped because it stops itself."""
     worker = state.workers.get(command.worker_id)
     if worker is not None:
         returned = [worker.leases[token] for token in sorted(set(command.tokens)) if token in worker.leases]

@@ -319,7 +319,6 @@ class LeaseBatch:
     attempts: tuple[int, ...]
     open: int
     acknowledged: bool = False
-    stored: Stored = Stored.NOWHERE
 
 
 class WorkerProfile(NamedTuple):

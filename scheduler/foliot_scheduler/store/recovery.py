@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import JobId, Micros, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.store.columns import unpack_attempts
 from foliot_scheduler.store.pool import Connection, translated
 from foliot_scheduler.store.sql import Queries
 
@@ -98,7 +98,7 @@ def split_ids(packed: bytes | None) -> tuple[TaskId, ...]:
 
 
 def _batch(row: asyncpg.Record) -> OpenBatch:
-    attempts = struct.unpack(f">{len(row['attempts']) // 4}i", row["attempts"])
+    attempts = unpack_attempts(row["attempts"])
     return OpenBatch(
         Token(row["first_token"]), WorkerId(row["worker_id"]), row["leased_at"], split_ids(row["task_ids"]), attempts
     )
