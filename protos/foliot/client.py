@@ -26,7 +26,16 @@ import grpc.aio
 from foliot.kit.clock import Clock, SystemClock
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.following import Following, MetadataEntries, Replicas
-from foliot.v1 import job_pb2_grpc, run_pb2_grpc, system_pb2, system_pb2_grpc, task_pb2_grpc, worker_pb2_grpc
+from foliot.v1 import (
+    access_pb2_grpc,
+    job_pb2_grpc,
+    run_pb2_grpc,
+    system_pb2,
+    system_pb2_grpc,
+    task_pb2_grpc,
+    webhook_pb2_grpc,
+    worker_pb2_grpc,
+)
 
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """The largest message either side takes: a job of 100,000 tasks fits, and a mistake does not fill the memory."""
@@ -154,6 +163,16 @@ class Client:
     def system(self) -> system_pb2_grpc.SystemServiceAsyncStub:
         """The SystemService."""
         return system_pb2_grpc.SystemServiceStub(cast("grpc.aio.Channel", self._following))
+
+    @functools.cached_property
+    def access(self) -> access_pb2_grpc.AccessServiceAsyncStub:
+        """The AccessService."""
+        return access_pb2_grpc.AccessServiceStub(cast("grpc.aio.Channel", self._following))
+
+    @functools.cached_property
+    def webhooks(self) -> webhook_pb2_grpc.WebhookServiceAsyncStub:
+        """The WebhookService."""
+        return webhook_pb2_grpc.WebhookServiceStub(cast("grpc.aio.Channel", self._following))
 
     @property
     def address(self) -> str:

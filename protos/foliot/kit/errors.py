@@ -46,6 +46,8 @@ class ErrorReason(enum.IntEnum):
     STALE_LEASE = error_pb2.ERROR_REASON_STALE_LEASE
     PROTOCOL_VIOLATION = error_pb2.ERROR_REASON_PROTOCOL_VIOLATION
     INTERNAL = error_pb2.ERROR_REASON_INTERNAL
+    UNAUTHENTICATED = error_pb2.ERROR_REASON_UNAUTHENTICATED
+    PERMISSION_DENIED = error_pb2.ERROR_REASON_PERMISSION_DENIED
 
 
 STATUS_OF_REASON: Final[Mapping[ErrorReason, grpc.StatusCode]] = {
@@ -65,6 +67,8 @@ STATUS_OF_REASON: Final[Mapping[ErrorReason, grpc.StatusCode]] = {
     ErrorReason.STALE_LEASE: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorReason.PROTOCOL_VIOLATION: grpc.StatusCode.INVALID_ARGUMENT,
     ErrorReason.INTERNAL: grpc.StatusCode.INTERNAL,
+    ErrorReason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    ErrorReason.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
 }
 """The status of each reason, as the contract states it."""
 
@@ -74,6 +78,9 @@ _REASON_OF_FOREIGN_STATUS: Final[Mapping[grpc.StatusCode, ErrorReason]] = {
     grpc.StatusCode.UNAVAILABLE: ErrorReason.NO_LEADER,
     grpc.StatusCode.INTERNAL: ErrorReason.INTERNAL,
     grpc.StatusCode.UNKNOWN: ErrorReason.INTERNAL,
+    # A proxy in front may check credentials too.
+    grpc.StatusCode.UNAUTHENTICATED: ErrorReason.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED: ErrorReason.PERMISSION_DENIED,
 }
 
 _CODE_OF_NUMBER: Final[Mapping[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}

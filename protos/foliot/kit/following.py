@@ -25,6 +25,15 @@ _BACKOFF: Final = Backoff(initial_s=0.05, max_s=2.0)
 
 _KEY_FIELD: Final = "idempotency_key"
 
+NEW_KEY_ENTRY: Final = "foliot-new-key"
+"""Metadata entry of the first try of a call whose idempotency key was made for it: nobody can have used the key before, so it
+need not be looked up. Repetitions go without it."""
+
+_NEW_KEY: Final = ((NEW_KEY_ENTRY, "1"),)
+
+_SENT_ONCE: Final = frozenset({"/foliot.v1.AccessService/CreateApiKey"})
+"""Methods whose repetition would do twice what is wanted once, and that no idempotency key makes safe."""
+
 MetadataEntries = tuple[tuple[str, str], ...]
 
 
@@ -156,17 +165,17 @@ class _Attempts:
         self.replica = self._replicas.current
 
 
-def _serialized(request: Message, clock: Clock) -> bytes:
-    """Serialize a request once for all repetitions, with an idempotency key if it should have one and has none.
+def _serialized(request: Message, clock: Clock) -> tuple[bytes, bool]:
+    """Serialize a request once for all repetitions, with an idempotency key if it should have one and has none; say whether so.
 
     The key is appended: the joined encodings of two messages are the encoding of the merged message (Protocol Buffers,
     "Encoding", last one wins). So the caller's message stays as it is, and a large one is not copied.
     """
     payload = request.SerializeToString()
-    if _KEY_FIELD in request.DESCRIPTOR.fields_by_name and not getattr(request, _KEY_FIELD):
-        key_only = type(request)(**{_KEY_FIELD: format_uuid(clock.uuid7())})
-        payload += key_only.SerializeToString()
-    return payload
+    if _KEY_FIELD not in request.DESCRIPTOR.fields_by_name or getattr(request, _KEY_FIELD):
+        return payload, False
+    key_only = type(request)(**{_KEY_FIELD: format_uuid(clock.uuid7())})
+    return payload + key_only.SerializeToString(), True
 
 
 class _Call(Protocol):
@@ -207,13 +216,17 @@ class _UnaryMethod:
     ) -> Any:
         following = self._following
         attempts = _Attempts(following, timeout)
-        payload = _serialized(request, following.clock)
+        payload, key_is_new = _serialized(request, following.clock)
         entries = following.metadata(metadata)
+        mark = _NEW_KEY if key_is_new else ()
         while True:
             send = attempts.replica.callable("unary_unary", self._method, None, self._deserialize)
             try:
-                return await _translated(send(payload, timeout=attempts.remaining_s, metadata=entries))
+                return await _translated(send(payload, timeout=attempts.remaining_s, metadata=entries + mark))
             except FoliotError as error:
+                if self._method in _SENT_ONCE:
+                    raise
+                mark = ()
                 await attempts.wait_next(error)
 
 
@@ -237,7 +250,7 @@ class _WatchMethod:
     ) -> AsyncIterator[Any]:
         following = self._following
         attempts = _Attempts(following, timeout)
-        payload = _serialized(request, following.clock)
+        payload, _ = _serialized(request, following.clock)
         entries = following.metadata(metadata)
         while True:
             send = attempts.replica.callable("unary_stream", self._method, None, self._deserialize)

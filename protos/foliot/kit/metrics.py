@@ -12,7 +12,7 @@ from __future__ import annotations
 import abc
 import bisect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 _NAME = re.compile(r"^foliot_[a-z][a-z0-9_]*$")
@@ -152,6 +152,12 @@ class Gauge(_Single):
         if labels not in self._values:
             labels = self._checked(labels, len(self._values))
         self._values[labels] = value
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """Make these its series, by their label values; those it had and that are not among them go."""
+        self._values.clear()
+        for labels, value in values.items():
+            self.set(value, *labels)
 
     def add(self, amount: float, /, *labels: str) -> None:
         """Change it by `amount`, under the values of the labels in their declared order."""

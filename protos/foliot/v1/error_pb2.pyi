@@ -56,6 +56,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A worker broke the rules of the stream. Status INVALID_ARGUMENT."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 15
     """A bug. Status INTERNAL; metadata `error_id` finds it in the log."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 16
+    """The credential is missing, unknown, expired or revoked. Status UNAUTHENTICATED."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 17
+    """The credential's role or project does not allow the call. Status PERMISSION_DENIED; where it is the project, metadata `project` names
+    the credential's.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the google.rpc.ErrorInfo (domain "foliot") that goes with every error status. Bad
@@ -96,4 +102,10 @@ ERROR_REASON_PROTOCOL_VIOLATION: ErrorReason.ValueType  # 14
 """A worker broke the rules of the stream. Status INVALID_ARGUMENT."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 15
 """A bug. Status INTERNAL; metadata `error_id` finds it in the log."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 16
+"""The credential is missing, unknown, expired or revoked. Status UNAUTHENTICATED."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 17
+"""The credential's role or project does not allow the call. Status PERMISSION_DENIED; where it is the project, metadata `project` names
+the credential's.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -23,6 +23,58 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _JobShape:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobShapeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobShape.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_SHAPE_UNSPECIFIED: _JobShape.ValueType  # 0
+    """Any."""
+    JOB_SHAPE_SCHEDULED_COMMAND: _JobShape.ValueType  # 1
+    """A schedule and exactly one task, a command."""
+    JOB_SHAPE_SCHEDULED_HTTP: _JobShape.ValueType  # 2
+    """A schedule and exactly one task, an HTTP request."""
+    JOB_SHAPE_OTHER: _JobShape.ValueType  # 3
+    """Anything else."""
+
+class JobShape(_JobShape, metaclass=_JobShapeEnumTypeWrapper):
+    """What a job consists of, for surfaces that show jobs of one form only."""
+
+JOB_SHAPE_UNSPECIFIED: JobShape.ValueType  # 0
+"""Any."""
+JOB_SHAPE_SCHEDULED_COMMAND: JobShape.ValueType  # 1
+"""A schedule and exactly one task, a command."""
+JOB_SHAPE_SCHEDULED_HTTP: JobShape.ValueType  # 2
+"""A schedule and exactly one task, an HTTP request."""
+JOB_SHAPE_OTHER: JobShape.ValueType  # 3
+"""Anything else."""
+Global___JobShape: _TypeAlias = JobShape  # noqa: Y015
+
+class _ScheduleProgress:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScheduleProgressEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScheduleProgress.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULE_PROGRESS_UNSPECIFIED: _ScheduleProgress.ValueType  # 0
+    """Either."""
+    SCHEDULE_PROGRESS_PENDING: _ScheduleProgress.ValueType  # 1
+    """It has, or the job has no schedule."""
+    SCHEDULE_PROGRESS_EXHAUSTED: _ScheduleProgress.ValueType  # 2
+    """It has none left."""
+
+class ScheduleProgress(_ScheduleProgress, metaclass=_ScheduleProgressEnumTypeWrapper):
+    """Whether a schedule has another due time."""
+
+SCHEDULE_PROGRESS_UNSPECIFIED: ScheduleProgress.ValueType  # 0
+"""Either."""
+SCHEDULE_PROGRESS_PENDING: ScheduleProgress.ValueType  # 1
+"""It has, or the job has no schedule."""
+SCHEDULE_PROGRESS_EXHAUSTED: ScheduleProgress.ValueType  # 2
+"""It has none left."""
+Global___ScheduleProgress: _TypeAlias = ScheduleProgress  # noqa: Y015
+
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -126,6 +178,8 @@ class Job(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     NEXT_DUE_AT_FIELD_NUMBER: _builtins.int
     LEVELS_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    TASK_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the job's UUID."""
     project: _builtins.str
@@ -134,9 +188,13 @@ class Job(_message.Message):
     """state is where the job stands."""
     version: _builtins.int
     """version grows by one with each change of the spec or state, from 1."""
+    shape: Global___JobShape.ValueType
+    """shape says what the job consists of."""
+    task_count: _builtins.int
+    """task_count is how many tasks the job has, shown or not."""
     @_builtins.property
     def spec(self) -> Global___JobSpec:
-        """spec is what was asked for; environment values are masked as `******`."""
+        """spec is what was asked for; environment values are masked as `******`. Lists leave its tasks out unless they are asked for."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -166,10 +224,12 @@ class Job(_message.Message):
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         next_due_at: _timestamp_pb2.Timestamp | None = ...,
         levels: _abc.Iterable[Global___JobLevel] | None = ...,
+        shape: Global___JobShape.ValueType = ...,
+        task_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "next_due_at", b"next_due_at", "spec", b"spec", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "levels", b"levels", "next_due_at", b"next_due_at", "project", b"project", "spec", b"spec", "state", b"state", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "levels", b"levels", "next_due_at", b"next_due_at", "project", b"project", "shape", b"shape", "spec", b"spec", "state", b"state", "task_count", b"task_count", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,6 +505,9 @@ class ListJobsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    WITH_TASKS_FIELD_NUMBER: _builtins.int
     state: Global___JobState.ValueType
     """state keeps jobs in one state; unspecified: all but the deleted."""
     name: _builtins.str
@@ -461,6 +524,14 @@ class ListJobsRequest(_message.Message):
     """offset skips as many jobs (at most 1,000,000); only without page_token."""
     with_total: _builtins.bool
     """with_total asks for total, which costs a count."""
+    shape: Global___JobShape.ValueType
+    """shape keeps jobs of one form; unspecified: all."""
+    progress: Global___ScheduleProgress.ValueType
+    """progress keeps jobs by whether their schedule has another due time; a paused job's schedule counts as pending."""
+    with_tasks: _builtins.bool
+    """with_tasks asks for the tasks too; with it page_size is at most 100. Jobs whose tasks would make the specs of a page larger
+    than 8 MiB together come without them.
+    """
     def __init__(
         self,
         *,
@@ -472,10 +543,13 @@ class ListJobsRequest(_message.Message):
         page_token: _builtins.str = ...,
         offset: _builtins.int = ...,
         with_total: _builtins.bool = ...,
+        shape: Global___JobShape.ValueType = ...,
+        progress: Global___ScheduleProgress.ValueType = ...,
+        with_tasks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "surface", b"surface", "tag", b"tag", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "progress", b"progress", "shape", b"shape", "state", b"state", "surface", b"surface", "tag", b"tag", "with_tasks", b"with_tasks", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -494,7 +568,7 @@ class ListJobsResponse(_message.Message):
     """total counts what the filter holds; set if asked for."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Job]:
-        """jobs are newest first and without their tasks' work."""
+        """jobs are newest first and without their tasks, unless they were asked for."""
 
     def __init__(
         self,
@@ -519,10 +593,13 @@ class UpdateJobRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     UPDATE_FIELDS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """job_id is the job's UUID. Required."""
     version: _builtins.int
     """version, when not 0, must be the job's current one."""
+    state: Global___JobState.ValueType
+    """state, when ACTIVE or PAUSED, is what the job is to be after the change; then update_fields may be empty."""
     @_builtins.property
     def spec(self) -> Global___JobSpec:
         """spec holds the new values of the fields that update_fields names."""
@@ -540,10 +617,11 @@ class UpdateJobRequest(_message.Message):
         spec: Global___JobSpec | None = ...,
         update_fields: _abc.Iterable[_builtins.str] | None = ...,
         version: _builtins.int = ...,
+        state: Global___JobState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "spec", b"spec", "update_fields", b"update_fields", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "spec", b"spec", "state", b"state", "update_fields", b"update_fields", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -696,19 +774,25 @@ class TriggerJobRequest(_message.Message):
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    OBEYS_CONCURRENCY_POLICY_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """job_id is the job's UUID. Required."""
     idempotency_key: _builtins.str
     """idempotency_key is as in SubmitTaskRequest."""
+    obeys_concurrency_policy: _builtins.bool
+    """obeys_concurrency_policy holds the run to the schedule's policy: while another run goes on, FORBID and QUEUE refuse it with
+    WRONG_STATE and REPLACE cancels the other. Otherwise it starts whatever goes on.
+    """
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         idempotency_key: _builtins.str = ...,
+        obeys_concurrency_policy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "job_id", b"job_id", "obeys_concurrency_policy", b"obeys_concurrency_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -881,3 +965,163 @@ class DeleteJobTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteJobTaskResponse: _TypeAlias = DeleteJobTaskResponse  # noqa: Y015
+
+@_typing.final
+class PreviewScheduleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """job_id names the job whose stored schedule is meant; empty: schedule says it."""
+    count: _builtins.int
+    """count is how many due times to answer: at most 1,000; 0 stands for 10."""
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """schedule is what to look at; refused beside a job_id. `@every` counts from where the preview starts, for a job from its
+        creation.
+        """
+
+    @_builtins.property
+    def after(self) -> _timestamp_pb2.Timestamp:
+        """after is where to start, itself excluded; unset: now."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        schedule: Global___Schedule | None = ...,
+        count: _builtins.int = ...,
+        after: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "schedule", b"schedule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "count", b"count", "job_id", b"job_id", "schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewScheduleRequest: _TypeAlias = PreviewScheduleRequest  # noqa: Y015
+
+@_typing.final
+class PreviewScheduleResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def due_at(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
+        """due_at are the due times in order, before jitter; fewer than asked for when no more are left. A job without a schedule, or
+        deleted, has none; a paused one has those it would have.
+        """
+
+    def __init__(
+        self,
+        *,
+        due_at: _abc.Iterable[_timestamp_pb2.Timestamp] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewScheduleResponse: _TypeAlias = PreviewScheduleResponse  # noqa: Y015
+
+@_typing.final
+class Fire(_message.Message):
+    """What became of one due time of a schedule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SKIP_REASON_FIELD_NUMBER: _builtins.int
+    DECIDED_AT_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """run_id is the run it started; empty when it was skipped."""
+    skip_reason: _builtins.str
+    """skip_reason says why no run was started, in words; empty otherwise. Where one decision skipped more than 1,000 due times, the
+    last record of it says that later ones have none.
+    """
+    @_builtins.property
+    def due_at(self) -> _timestamp_pb2.Timestamp:
+        """due_at is the schedule's time, before jitter."""
+
+    @_builtins.property
+    def decided_at(self) -> _timestamp_pb2.Timestamp:
+        """decided_at is when that was decided."""
+
+    def __init__(
+        self,
+        *,
+        due_at: _timestamp_pb2.Timestamp | None = ...,
+        run_id: _builtins.str = ...,
+        skip_reason: _builtins.str = ...,
+        decided_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "due_at", b"due_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "due_at", b"due_at", "run_id", b"run_id", "skip_reason", b"skip_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fire: _TypeAlias = Fire  # noqa: Y015
+
+@_typing.final
+class ListFiresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SKIPPED_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """job_id is the job's UUID. Required."""
+    skipped_only: _builtins.bool
+    """skipped_only leaves out those that started a run."""
+    page_size: _builtins.int
+    """page_size is at most 1,000; 0 stands for 100."""
+    page_token: _builtins.str
+    """page_token continues where an earlier answer with the same other fields ended."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        skipped_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "page_size", b"page_size", "page_token", b"page_token", "skipped_only", b"skipped_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFiresRequest: _TypeAlias = ListFiresRequest  # noqa: Y015
+
+@_typing.final
+class ListFiresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty on the last page."""
+    @_builtins.property
+    def fires(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire]:
+        """fires are newest due time first."""
+
+    def __init__(
+        self,
+        *,
+        fires: _abc.Iterable[Global___Fire] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fires", b"fires", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFiresResponse: _TypeAlias = ListFiresResponse  # noqa: Y015

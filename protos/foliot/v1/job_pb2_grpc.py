@@ -75,6 +75,16 @@ class JobServiceStub:
                 request_serializer=foliot_dot_v1_dot_job__pb2.TriggerJobRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_job__pb2.TriggerJobResponse.FromString,
                 _registered_method=True)
+        self.PreviewSchedule = channel.unary_unary(
+                '/foliot.v1.JobService/PreviewSchedule',
+                request_serializer=foliot_dot_v1_dot_job__pb2.PreviewScheduleRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_job__pb2.PreviewScheduleResponse.FromString,
+                _registered_method=True)
+        self.ListFires = channel.unary_unary(
+                '/foliot.v1.JobService/ListFires',
+                request_serializer=foliot_dot_v1_dot_job__pb2.ListFiresRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_job__pb2.ListFiresResponse.FromString,
+                _registered_method=True)
         self.AddJobTask = channel.unary_unary(
                 '/foliot.v1.JobService/AddJobTask',
                 request_serializer=foliot_dot_v1_dot_job__pb2.AddJobTaskRequest.SerializeToString,
@@ -139,7 +149,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeJob(self, request, context):
-        """ResumeJob starts the schedule again, from now.
+        """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
+        and the last of these records says so if there were more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +158,20 @@ class JobServiceServicer:
 
     def TriggerJob(self, request, context):
         """TriggerJob starts a run now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewSchedule(self, request, context):
+        """PreviewSchedule answers the next due times of a schedule, stored or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFires(self, request, context):
+        """ListFires answers a page of what became of a job's due times, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +240,16 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.TriggerJob,
                     request_deserializer=foliot_dot_v1_dot_job__pb2.TriggerJobRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_job__pb2.TriggerJobResponse.SerializeToString,
+            ),
+            'PreviewSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewSchedule,
+                    request_deserializer=foliot_dot_v1_dot_job__pb2.PreviewScheduleRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_job__pb2.PreviewScheduleResponse.SerializeToString,
+            ),
+            'ListFires': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFires,
+                    request_deserializer=foliot_dot_v1_dot_job__pb2.ListFiresRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_job__pb2.ListFiresResponse.SerializeToString,
             ),
             'AddJobTask': grpc.unary_unary_rpc_method_handler(
                     servicer.AddJobTask,
@@ -449,6 +484,60 @@ class JobService:
             '/foliot.v1.JobService/TriggerJob',
             foliot_dot_v1_dot_job__pb2.TriggerJobRequest.SerializeToString,
             foliot_dot_v1_dot_job__pb2.TriggerJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.JobService/PreviewSchedule',
+            foliot_dot_v1_dot_job__pb2.PreviewScheduleRequest.SerializeToString,
+            foliot_dot_v1_dot_job__pb2.PreviewScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFires(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.JobService/ListFires',
+            foliot_dot_v1_dot_job__pb2.ListFiresRequest.SerializeToString,
+            foliot_dot_v1_dot_job__pb2.ListFiresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,9 +46,15 @@ class JobServiceStub:
     PauseJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]
     """PauseJob stops the schedule; what runs goes on, and manual triggers still work."""
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]
-    """ResumeJob starts the schedule again, from now."""
+    """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
+    and the last of these records says so if there were more.
+    """
     TriggerJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.TriggerJobRequest, _job_pb2.TriggerJobResponse]
     """TriggerJob starts a run now."""
+    PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_job_pb2.PreviewScheduleRequest, _job_pb2.PreviewScheduleResponse]
+    """PreviewSchedule answers the next due times of a schedule, stored or not."""
+    ListFires: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListFiresRequest, _job_pb2.ListFiresResponse]
+    """ListFires answers a page of what became of a job's due times, newest first."""
     AddJobTask: _grpc.UnaryUnaryMultiCallable[_job_pb2.AddJobTaskRequest, _job_pb2.AddJobTaskResponse]
     """AddJobTask adds one task to a job."""
     UpdateJobTask: _grpc.UnaryUnaryMultiCallable[_job_pb2.UpdateJobTaskRequest, _job_pb2.UpdateJobTaskResponse]
@@ -74,9 +80,15 @@ class JobServiceAsyncStub(JobServiceStub):
     PauseJob: _aio.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]  # type: ignore[assignment]
     """PauseJob stops the schedule; what runs goes on, and manual triggers still work."""
     ResumeJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]  # type: ignore[assignment]
-    """ResumeJob starts the schedule again, from now."""
+    """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
+    and the last of these records says so if there were more.
+    """
     TriggerJob: _aio.UnaryUnaryMultiCallable[_job_pb2.TriggerJobRequest, _job_pb2.TriggerJobResponse]  # type: ignore[assignment]
     """TriggerJob starts a run now."""
+    PreviewSchedule: _aio.UnaryUnaryMultiCallable[_job_pb2.PreviewScheduleRequest, _job_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
+    """PreviewSchedule answers the next due times of a schedule, stored or not."""
+    ListFires: _aio.UnaryUnaryMultiCallable[_job_pb2.ListFiresRequest, _job_pb2.ListFiresResponse]  # type: ignore[assignment]
+    """ListFires answers a page of what became of a job's due times, newest first."""
     AddJobTask: _aio.UnaryUnaryMultiCallable[_job_pb2.AddJobTaskRequest, _job_pb2.AddJobTaskResponse]  # type: ignore[assignment]
     """AddJobTask adds one task to a job."""
     UpdateJobTask: _aio.UnaryUnaryMultiCallable[_job_pb2.UpdateJobTaskRequest, _job_pb2.UpdateJobTaskResponse]  # type: ignore[assignment]
@@ -141,7 +153,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.ResumeJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.ResumeJobResponse, _abc.Awaitable[_job_pb2.ResumeJobResponse]]:
-        """ResumeJob starts the schedule again, from now."""
+        """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
+        and the last of these records says so if there were more.
+        """
 
     @_abc_1.abstractmethod
     def TriggerJob(
@@ -150,6 +164,22 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.TriggerJobResponse, _abc.Awaitable[_job_pb2.TriggerJobResponse]]:
         """TriggerJob starts a run now."""
+
+    @_abc_1.abstractmethod
+    def PreviewSchedule(
+        self,
+        request: _job_pb2.PreviewScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.PreviewScheduleResponse, _abc.Awaitable[_job_pb2.PreviewScheduleResponse]]:
+        """PreviewSchedule answers the next due times of a schedule, stored or not."""
+
+    @_abc_1.abstractmethod
+    def ListFires(
+        self,
+        request: _job_pb2.ListFiresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_pb2.ListFiresResponse, _abc.Awaitable[_job_pb2.ListFiresResponse]]:
+        """ListFires answers a page of what became of a job's due times, newest first."""
 
     @_abc_1.abstractmethod
     def AddJobTask(

@@ -26,39 +26,47 @@ from foliot.v1 import spec_pb2 as foliot_dot_v1_dot_spec__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x66oliot/v1/run.proto\x12\tfoliot.v1\x1a\x14\x66oliot/v1/spec.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x13\n\x0bjob_version\x18\x04 \x01(\x03\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.foliot.v1.RunState\x12&\n\x07trigger\x18\x06 \x01(\x0e\x32\x15.foliot.v1.RunTrigger\x12*\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x06\x63ounts\x18\x0b \x03(\x0b\x32\x14.foliot.v1.TaskCount\x12!\n\x05tasks\x18\x0c \x03(\x0b\x32\x12.foliot.v1.RunTask\"?\n\tTaskCount\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xd8\x01\n\x07RunTask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tworker_id\x18\x08 \x01(\t\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run\"\x91\x01\n\x0fListRunsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12#\n\x06states\x18\x02 \x03(\x0e\x32\x13.foliot.v1.RunState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x12\n\nwith_total\x18\x06 \x01(\x08\"X\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.foliot.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x03\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x11\x43\x61ncelRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"/\n\x10WatchRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run*\x9b\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*[\n\nRunTrigger\x12\x1b\n\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_TRIGGER_MANUAL\x10\x01\x12\x18\n\x14RUN_TRIGGER_SCHEDULE\x10\x02\x32\x9f\x02\n\nRunService\x12=\n\x06GetRun\x12\x18.foliot.v1.GetRunRequest\x1a\x19.foliot.v1.GetRunResponse\x12\x43\n\x08ListRuns\x12\x1a.foliot.v1.ListRunsRequest\x1a\x1b.foliot.v1.ListRunsResponse\x12\x46\n\tCancelRun\x12\x1b.foliot.v1.CancelRunRequest\x1a\x1c.foliot.v1.CancelRunResponse\x12\x45\n\x08WatchRun\x12\x1a.foliot.v1.WatchRunRequest\x1a\x1b.foliot.v1.WatchRunResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x66oliot/v1/run.proto\x12\tfoliot.v1\x1a\x14\x66oliot/v1/spec.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbf\x03\n\x03Run\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x13\n\x0bjob_version\x18\x04 \x01(\x03\x12\"\n\x05state\x18\x05 \x01(\x0e\x32\x13.foliot.v1.RunState\x12&\n\x07trigger\x18\x06 \x01(\x0e\x32\x15.foliot.v1.RunTrigger\x12*\n\x06\x64ue_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x06\x63ounts\x18\x0b \x03(\x0b\x32\x14.foliot.v1.TaskCount\x12!\n\x05tasks\x18\x0c \x03(\x0b\x32\x12.foliot.v1.RunTask\x12\x12\n\nredrive_of\x18\r \x01(\t\x12\x13\n\x0bredriven_by\x18\x0e \x01(\t\"?\n\tTaskCount\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xbd\x02\n\x07RunTask\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tworker_id\x18\x08 \x01(\t\x12\x16\n\texit_code\x18\t \x01(\x05H\x00\x88\x01\x01\x12\x17\n\x0f\x66\x61iled_attempts\x18\n \x01(\x05\x12\x0e\n\x06output\x18\x0b \x01(\x0c\x12\x14\n\x0c\x65rror_output\x18\x0c \x01(\x0c\x42\x0c\n\n_exit_code\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"-\n\x0eGetRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run\"\xa5\x01\n\x0fListRunsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12#\n\x06states\x18\x02 \x03(\x0e\x32\x13.foliot.v1.RunState\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x12\n\nwith_total\x18\x06 \x01(\x08\x12\x12\n\nwith_tasks\x18\x07 \x01(\x08\"X\n\x10ListRunsResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.foliot.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x03\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x11\x43\x61ncelRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"/\n\x10WatchRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run\"v\n\x16ListDeadLettersRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\thttp_only\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x12\n\nwith_tasks\x18\x05 \x01(\x08\"P\n\x17ListDeadLettersResponse\x12\x1c\n\x04runs\x18\x01 \x03(\x0b\x32\x0e.foliot.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x11RedriveRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"1\n\x12RedriveRunResponse\x12\x1b\n\x03run\x18\x01 \x01(\x0b\x32\x0e.foliot.v1.Run*\x9b\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*t\n\nRunTrigger\x12\x1b\n\x17RUN_TRIGGER_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_TRIGGER_MANUAL\x10\x01\x12\x18\n\x14RUN_TRIGGER_SCHEDULE\x10\x02\x12\x17\n\x13RUN_TRIGGER_REDRIVE\x10\x03\x32\xc4\x03\n\nRunService\x12=\n\x06GetRun\x12\x18.foliot.v1.GetRunRequest\x1a\x19.foliot.v1.GetRunResponse\x12\x43\n\x08ListRuns\x12\x1a.foliot.v1.ListRunsRequest\x1a\x1b.foliot.v1.ListRunsResponse\x12\x46\n\tCancelRun\x12\x1b.foliot.v1.CancelRunRequest\x1a\x1c.foliot.v1.CancelRunResponse\x12X\n\x0fListDeadLetters\x12!.foliot.v1.ListDeadLettersRequest\x1a\".foliot.v1.ListDeadLettersResponse\x12I\n\nRedriveRun\x12\x1c.foliot.v1.RedriveRunRequest\x1a\x1d.foliot.v1.RedriveRunResponse\x12\x45\n\x08WatchRun\x12\x1a.foliot.v1.WatchRunRequest\x1a\x1b.foliot.v1.WatchRunResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foliot.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNSTATE']._serialized_start=1271
-  _globals['_RUNSTATE']._serialized_end=1426
-  _globals['_RUNTRIGGER']._serialized_start=1428
-  _globals['_RUNTRIGGER']._serialized_end=1519
+  _globals['_RUNSTATE']._serialized_start=1748
+  _globals['_RUNSTATE']._serialized_end=1903
+  _globals['_RUNTRIGGER']._serialized_start=1905
+  _globals['_RUNTRIGGER']._serialized_end=2021
   _globals['_RUN']._serialized_start=90
-  _globals['_RUN']._serialized_end=496
-  _globals['_TASKCOUNT']._serialized_start=498
-  _globals['_TASKCOUNT']._serialized_end=561
-  _globals['_RUNTASK']._serialized_start=564
-  _globals['_RUNTASK']._serialized_end=780
-  _globals['_GETRUNREQUEST']._serialized_start=782
-  _globals['_GETRUNREQUEST']._serialized_end=813
-  _globals['_GETRUNRESPONSE']._serialized_start=815
-  _globals['_GETRUNRESPONSE']._serialized_end=860
-  _globals['_LISTRUNSREQUEST']._serialized_start=863
-  _globals['_LISTRUNSREQUEST']._serialized_end=1008
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1010
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1098
-  _globals['_CANCELRUNREQUEST']._serialized_start=1100
-  _globals['_CANCELRUNREQUEST']._serialized_end=1134
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1136
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1184
-  _globals['_WATCHRUNREQUEST']._serialized_start=1186
-  _globals['_WATCHRUNREQUEST']._serialized_end=1219
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1221
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1268
-  _globals['_RUNSERVICE']._serialized_start=1522
-  _globals['_RUNSERVICE']._serialized_end=1809
+  _globals['_RUN']._serialized_end=537
+  _globals['_TASKCOUNT']._serialized_start=539
+  _globals['_TASKCOUNT']._serialized_end=602
+  _globals['_RUNTASK']._serialized_start=605
+  _globals['_RUNTASK']._serialized_end=922
+  _globals['_GETRUNREQUEST']._serialized_start=924
+  _globals['_GETRUNREQUEST']._serialized_end=955
+  _globals['_GETRUNRESPONSE']._serialized_start=957
+  _globals['_GETRUNRESPONSE']._serialized_end=1002
+  _globals['_LISTRUNSREQUEST']._serialized_start=1005
+  _globals['_LISTRUNSREQUEST']._serialized_end=1170
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1172
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1260
+  _globals['_CANCELRUNREQUEST']._serialized_start=1262
+  _globals['_CANCELRUNREQUEST']._serialized_end=1296
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1298
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1346
+  _globals['_WATCHRUNREQUEST']._serialized_start=1348
+  _globals['_WATCHRUNREQUEST']._serialized_end=1381
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1383
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1430
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1432
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1550
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1552
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1632
+  _globals['_REDRIVERUNREQUEST']._serialized_start=1634
+  _globals['_REDRIVERUNREQUEST']._serialized_end=1694
+  _globals['_REDRIVERUNRESPONSE']._serialized_start=1696
+  _globals['_REDRIVERUNRESPONSE']._serialized_end=1745
+  _globals['_RUNSERVICE']._serialized_start=2024
+  _globals['_RUNSERVICE']._serialized_end=2476
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,8 @@ class _RunTriggerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunTrigger
     """A call of TriggerJob."""
     RUN_TRIGGER_SCHEDULE: _RunTrigger.ValueType  # 2
     """The job's schedule."""
+    RUN_TRIGGER_REDRIVE: _RunTrigger.ValueType  # 3
+    """A call of RedriveRun."""
 
 class RunTrigger(_RunTrigger, metaclass=_RunTriggerEnumTypeWrapper):
     """What started a run."""
@@ -79,6 +81,8 @@ RUN_TRIGGER_MANUAL: RunTrigger.ValueType  # 1
 """A call of TriggerJob."""
 RUN_TRIGGER_SCHEDULE: RunTrigger.ValueType  # 2
 """The job's schedule."""
+RUN_TRIGGER_REDRIVE: RunTrigger.ValueType  # 3
+"""A call of RedriveRun."""
 Global___RunTrigger: _TypeAlias = RunTrigger  # noqa: Y015
 
 @_typing.final
@@ -99,6 +103,8 @@ class Run(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    REDRIVE_OF_FIELD_NUMBER: _builtins.int
+    REDRIVEN_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the run's UUID."""
     project: _builtins.str
@@ -111,6 +117,10 @@ class Run(_message.Message):
     """state follows from its tasks."""
     trigger: Global___RunTrigger.ValueType
     """trigger says what started it."""
+    redrive_of: _builtins.str
+    """redrive_of is the dead letter that this run is another try of; empty otherwise."""
+    redriven_by: _builtins.str
+    """redriven_by is the run that took this one out of the dead letters; empty otherwise."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp:
         """due_at is the schedule's time for it; unset for a manual run."""
@@ -133,7 +143,7 @@ class Run(_message.Message):
 
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunTask]:
-        """tasks are in the order of the job. Set by GetRun and WatchRun."""
+        """tasks are in the order of the job. Set by GetRun and WatchRun, and by lists that ask for them."""
 
     def __init__(
         self,
@@ -150,10 +160,12 @@ class Run(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         counts: _abc.Iterable[Global___TaskCount] | None = ...,
         tasks: _abc.Iterable[Global___RunTask] | None = ...,
+        redrive_of: _builtins.str = ...,
+        redriven_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "due_at", b"due_at", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "created_at", b"created_at", "due_at", b"due_at", "ended_at", b"ended_at", "id", b"id", "job_id", b"job_id", "job_version", b"job_version", "project", b"project", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "created_at", b"created_at", "due_at", b"due_at", "ended_at", b"ended_at", "id", b"id", "job_id", b"job_id", "job_version", b"job_version", "project", b"project", "redrive_of", b"redrive_of", "redriven_by", b"redriven_by", "started_at", b"started_at", "state", b"state", "tasks", b"tasks", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,6 +211,10 @@ class RunTask(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    FAILED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ERROR_OUTPUT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the task's UUID."""
     key: _builtins.str
@@ -211,6 +227,14 @@ class RunTask(_message.Message):
     """error says why the latest ended attempt failed; empty otherwise."""
     worker_id: _builtins.str
     """worker_id holds, or held last, its lease."""
+    exit_code: _builtins.int
+    """exit_code is as in Task."""
+    failed_attempts: _builtins.int
+    """failed_attempts is as in Task."""
+    output: _builtins.bytes
+    """output is the last 64 KiB of the task's output. Set by lists that ask for tasks."""
+    error_output: _builtins.bytes
+    """error_output is the last 8 KiB of what the latest ended attempt wrote to standard error. Set by lists that ask for tasks."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """started_at is when the latest attempt started; unset before the first."""
@@ -230,12 +254,18 @@ class RunTask(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         worker_id: _builtins.str = ...,
+        exit_code: _builtins.int | None = ...,
+        failed_attempts: _builtins.int = ...,
+        output: _builtins.bytes = ...,
+        error_output: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "exit_code", b"exit_code", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ended_at", b"ended_at", "error", b"error", "id", b"id", "key", b"key", "started_at", b"started_at", "state", b"state", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "ended_at", b"ended_at", "error", b"error", "error_output", b"error_output", "exit_code", b"exit_code", "failed_attempts", b"failed_attempts", "id", b"id", "key", b"key", "output", b"output", "started_at", b"started_at", "state", b"state", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
 
 Global___RunTask: _TypeAlias = RunTask  # noqa: Y015
 
@@ -291,6 +321,7 @@ class ListRunsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    WITH_TASKS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """job_id keeps the runs of one job; empty: all."""
     page_size: _builtins.int
@@ -301,6 +332,10 @@ class ListRunsRequest(_message.Message):
     """offset skips as many runs (at most 1,000,000); only without page_token."""
     with_total: _builtins.bool
     """with_total asks for total, which costs a count."""
+    with_tasks: _builtins.bool
+    """with_tasks asks for the tasks too, their output included; with it page_size is at most 100, and runs of more than 100 tasks
+    come without them. The outputs of a page are at most 8 MiB together: what goes beyond, oldest runs first, is left empty.
+    """
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RunState.ValueType]:
         """states keeps runs in one of these; empty: all."""
@@ -314,10 +349,11 @@ class ListRunsRequest(_message.Message):
         page_token: _builtins.str = ...,
         offset: _builtins.int = ...,
         with_total: _builtins.bool = ...,
+        with_tasks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "states", b"states", "with_tasks", b"with_tasks", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,7 +372,7 @@ class ListRunsResponse(_message.Message):
     """total counts what the filter holds; set if asked for."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
-        """runs are newest first and without their tasks."""
+        """runs are newest first and without their tasks, unless they were asked for."""
 
     def __init__(
         self,
@@ -436,3 +472,111 @@ class WatchRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchRunResponse: _TypeAlias = WatchRunResponse  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    HTTP_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITH_TASKS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """job_id keeps the runs of one job; empty: all."""
+    http_only: _builtins.bool
+    """http_only keeps the runs of jobs that were a schedule with exactly one HTTP task when the run was started."""
+    page_size: _builtins.int
+    """page_size is at most 1,000; 0 stands for 100."""
+    page_token: _builtins.str
+    """page_token continues where an earlier answer with the same other fields ended."""
+    with_tasks: _builtins.bool
+    """with_tasks is as in ListRunsRequest."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        http_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        with_tasks: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["http_only", b"http_only", "job_id", b"job_id", "page_size", b"page_size", "page_token", b"page_token", "with_tasks", b"with_tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersRequest: _TypeAlias = ListDeadLettersRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadLettersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is empty on the last page."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """runs are newest first."""
+
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___Run] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadLettersResponse: _TypeAlias = ListDeadLettersResponse  # noqa: Y015
+
+@_typing.final
+class RedriveRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """run_id is a dead letter's UUID. Required."""
+    idempotency_key: _builtins.str
+    """idempotency_key is as in SubmitTaskRequest."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveRunRequest: _TypeAlias = RedriveRunRequest  # noqa: Y015
+
+@_typing.final
+class RedriveRunResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """run is what was started."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveRunResponse: _TypeAlias = RedriveRunResponse  # noqa: Y015

@@ -50,6 +50,16 @@ class RunServiceStub:
                 request_serializer=foliot_dot_v1_dot_run__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_run__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/foliot.v1.RunService/ListDeadLetters',
+                request_serializer=foliot_dot_v1_dot_run__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_run__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.RedriveRun = channel.unary_unary(
+                '/foliot.v1.RunService/RedriveRun',
+                request_serializer=foliot_dot_v1_dot_run__pb2.RedriveRunRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_run__pb2.RedriveRunResponse.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/foliot.v1.RunService/WatchRun',
                 request_serializer=foliot_dot_v1_dot_run__pb2.WatchRunRequest.SerializeToString,
@@ -82,6 +92,20 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadLetters(self, request, context):
+        """ListDeadLetters answers a page of the runs that failed for good and were not redriven, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedriveRun(self, request, context):
+        """RedriveRun takes a run out of the dead letters and starts another of its job, as the job stands now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRun(self, request, context):
         """WatchRun answers the run as it stands, then again after each change, until it has ended. Changes close together are
         sent as one.
@@ -107,6 +131,16 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=foliot_dot_v1_dot_run__pb2.CancelRunRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_run__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=foliot_dot_v1_dot_run__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_run__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'RedriveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveRun,
+                    request_deserializer=foliot_dot_v1_dot_run__pb2.RedriveRunRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_run__pb2.RedriveRunResponse.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
@@ -196,6 +230,60 @@ class RunService:
             '/foliot.v1.RunService/CancelRun',
             foliot_dot_v1_dot_run__pb2.CancelRunRequest.SerializeToString,
             foliot_dot_v1_dot_run__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.RunService/ListDeadLetters',
+            foliot_dot_v1_dot_run__pb2.ListDeadLettersRequest.SerializeToString,
+            foliot_dot_v1_dot_run__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.RunService/RedriveRun',
+            foliot_dot_v1_dot_run__pb2.RedriveRunRequest.SerializeToString,
+            foliot_dot_v1_dot_run__pb2.RedriveRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class RunServiceStub:
     """ListRuns answers a page of runs, newest first."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_pb2.CancelRunRequest, _run_pb2.CancelRunResponse]
     """CancelRun cancels every task of the run that has not ended."""
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_run_pb2.ListDeadLettersRequest, _run_pb2.ListDeadLettersResponse]
+    """ListDeadLetters answers a page of the runs that failed for good and were not redriven, newest first."""
+    RedriveRun: _grpc.UnaryUnaryMultiCallable[_run_pb2.RedriveRunRequest, _run_pb2.RedriveRunResponse]
+    """RedriveRun takes a run out of the dead letters and starts another of its job, as the job stands now."""
     WatchRun: _grpc.UnaryStreamMultiCallable[_run_pb2.WatchRunRequest, _run_pb2.WatchRunResponse]
     """WatchRun answers the run as it stands, then again after each change, until it has ended. Changes close together are
     sent as one.
@@ -55,6 +59,10 @@ class RunServiceAsyncStub(RunServiceStub):
     """ListRuns answers a page of runs, newest first."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_pb2.CancelRunRequest, _run_pb2.CancelRunResponse]  # type: ignore[assignment]
     """CancelRun cancels every task of the run that has not ended."""
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_run_pb2.ListDeadLettersRequest, _run_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """ListDeadLetters answers a page of the runs that failed for good and were not redriven, newest first."""
+    RedriveRun: _aio.UnaryUnaryMultiCallable[_run_pb2.RedriveRunRequest, _run_pb2.RedriveRunResponse]  # type: ignore[assignment]
+    """RedriveRun takes a run out of the dead letters and starts another of its job, as the job stands now."""
     WatchRun: _aio.UnaryStreamMultiCallable[_run_pb2.WatchRunRequest, _run_pb2.WatchRunResponse]  # type: ignore[assignment]
     """WatchRun answers the run as it stands, then again after each change, until it has ended. Changes close together are
     sent as one.
@@ -86,6 +94,22 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.CancelRunResponse, _abc.Awaitable[_run_pb2.CancelRunResponse]]:
         """CancelRun cancels every task of the run that has not ended."""
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _run_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.ListDeadLettersResponse, _abc.Awaitable[_run_pb2.ListDeadLettersResponse]]:
+        """ListDeadLetters answers a page of the runs that failed for good and were not redriven, newest first."""
+
+    @_abc_1.abstractmethod
+    def RedriveRun(
+        self,
+        request: _run_pb2.RedriveRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.RedriveRunResponse, _abc.Awaitable[_run_pb2.RedriveRunResponse]]:
+        """RedriveRun takes a run out of the dead letters and starts another of its job, as the job stands now."""
 
     @_abc_1.abstractmethod
     def WatchRun(

@@ -23,32 +23,43 @@ _sym_db = _symbol_database.Default()
 
 
 from foliot.v1 import spec_pb2 as foliot_dot_v1_dot_spec__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66oliot/v1/system.proto\x12\tfoliot.v1\x1a\x14\x66oliot/v1/spec.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\x93\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x16\n\x0eleader_address\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x10\n\x08\x64\x61tabase\x18\x06 \x01(\t\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eworkers_active\x18\x08 \x01(\x05\x12\x14\n\x0cworkers_idle\x18\t \x01(\x05\x12\x17\n\x0fworkers_offline\x18\n \x01(\x05\x12\x1c\n\x14\x64\x61tabase_connections\x18\x0b \x01(\x05\"\x11\n\x0fGetStatsRequest\"0\n\rPriorityCount\x12\x10\n\x08priority\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"@\n\nStateCount\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xaf\x01\n\x10GetStatsResponse\x12#\n\x04live\x18\x01 \x03(\x0b\x32\x15.foliot.v1.StateCount\x12*\n\x0b\x65nded_today\x18\x02 \x03(\x0b\x32\x15.foliot.v1.StateCount\x12)\n\x07waiting\x18\x03 \x03(\x0b\x32\x18.foliot.v1.PriorityCount\x12\x0c\n\x04jobs\x18\x04 \x01(\x03\x12\x11\n\tlive_runs\x18\x05 \x01(\x03\"\x13\n\x11GetMetricsRequest\"\"\n\x12GetMetricsResponse\x12\x0c\n\x04text\x18\x01 \x01(\t2\xe7\x01\n\rSystemService\x12\x46\n\tGetStatus\x12\x1b.foliot.v1.GetStatusRequest\x1a\x1c.foliot.v1.GetStatusResponse\x12\x43\n\x08GetStats\x12\x1a.foliot.v1.GetStatsRequest\x1a\x1b.foliot.v1.GetStatsResponse\x12I\n\nGetMetrics\x12\x1c.foliot.v1.GetMetricsRequest\x1a\x1d.foliot.v1.GetMetricsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66oliot/v1/system.proto\x12\tfoliot.v1\x1a\x14\x66oliot/v1/spec.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n\x10GetStatusRequest\"\xb9\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x0e\n\x06leader\x18\x03 \x01(\t\x12\x16\n\x0eleader_address\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x10\n\x08\x64\x61tabase\x18\x06 \x01(\t\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eworkers_active\x18\x08 \x01(\x05\x12\x14\n\x0cworkers_idle\x18\t \x01(\x05\x12\x17\n\x0fworkers_offline\x18\n \x01(\x05\x12\x1c\n\x14\x64\x61tabase_connections\x18\x0b \x01(\x05\x12\x12\n\nschedulers\x18\x0c \x01(\x05\x12\x10\n\x08gateways\x18\r \x01(\x05\"\x11\n\x0fGetStatsRequest\"0\n\rPriorityCount\x12\x10\n\x08priority\x18\x01 \x01(\x05\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"@\n\nStateCount\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.foliot.v1.TaskState\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xaf\x01\n\x10GetStatsResponse\x12#\n\x04live\x18\x01 \x03(\x0b\x32\x15.foliot.v1.StateCount\x12*\n\x0b\x65nded_today\x18\x02 \x03(\x0b\x32\x15.foliot.v1.StateCount\x12)\n\x07waiting\x18\x03 \x03(\x0b\x32\x18.foliot.v1.PriorityCount\x12\x0c\n\x04jobs\x18\x04 \x01(\x03\x12\x11\n\tlive_runs\x18\x05 \x01(\x03\"\x13\n\x11GetMetricsRequest\"\"\n\x12GetMetricsResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x96\x01\n\x11GetRollupsRequest\x12,\n\x08start_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x06\x65nd_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04step\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x12GetRollupsResponse\x12&\n\x06points\x18\x01 \x03(\x0b\x32\x16.foliot.v1.RollupPoint\"\xbe\x01\n\x0bRollupPoint\x12,\n\x08start_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsucceeded\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x11\n\tcancelled\x18\x04 \x01(\x03\x12\x0f\n\x07skipped\x18\x05 \x01(\x03\x12\r\n\x05timed\x18\x06 \x01(\x03\x12+\n\x08run_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\",\n\x16\x41nnounceGatewayRequest\x12\x12\n\ngateway_id\x18\x01 \x01(\t\"\x19\n\x17\x41nnounceGatewayResponse2\x8c\x03\n\rSystemService\x12\x46\n\tGetStatus\x12\x1b.foliot.v1.GetStatusRequest\x1a\x1c.foliot.v1.GetStatusResponse\x12\x43\n\x08GetStats\x12\x1a.foliot.v1.GetStatsRequest\x1a\x1b.foliot.v1.GetStatsResponse\x12I\n\nGetRollups\x12\x1c.foliot.v1.GetRollupsRequest\x1a\x1d.foliot.v1.GetRollupsResponse\x12X\n\x0f\x41nnounceGateway\x12!.foliot.v1.AnnounceGatewayRequest\x1a\".foliot.v1.AnnounceGatewayResponse\x12I\n\nGetMetrics\x12\x1c.foliot.v1.GetMetricsRequest\x1a\x1d.foliot.v1.GetMetricsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foliot.v1.system_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSREQUEST']._serialized_start=92
-  _globals['_GETSTATUSREQUEST']._serialized_end=110
-  _globals['_GETSTATUSRESPONSE']._serialized_start=113
-  _globals['_GETSTATUSRESPONSE']._serialized_end=388
-  _globals['_GETSTATSREQUEST']._serialized_start=390
-  _globals['_GETSTATSREQUEST']._serialized_end=407
-  _globals['_PRIORITYCOUNT']._serialized_start=409
-  _globals['_PRIORITYCOUNT']._serialized_end=457
-  _globals['_STATECOUNT']._serialized_start=459
-  _globals['_STATECOUNT']._serialized_end=523
-  _globals['_GETSTATSRESPONSE']._serialized_start=526
-  _globals['_GETSTATSRESPONSE']._serialized_end=701
-  _globals['_GETMETRICSREQUEST']._serialized_start=703
-  _globals['_GETMETRICSREQUEST']._serialized_end=722
-  _globals['_GETMETRICSRESPONSE']._serialized_start=724
-  _globals['_GETMETRICSRESPONSE']._serialized_end=758
-  _globals['_SYSTEMSERVICE']._serialized_start=761
-  _globals['_SYSTEMSERVICE']._serialized_end=992
+  _globals['_GETSTATUSREQUEST']._serialized_start=124
+  _globals['_GETSTATUSREQUEST']._serialized_end=142
+  _globals['_GETSTATUSRESPONSE']._serialized_start=145
+  _globals['_GETSTATUSRESPONSE']._serialized_end=458
+  _globals['_GETSTATSREQUEST']._serialized_start=460
+  _globals['_GETSTATSREQUEST']._serialized_end=477
+  _globals['_PRIORITYCOUNT']._serialized_start=479
+  _globals['_PRIORITYCOUNT']._serialized_end=527
+  _globals['_STATECOUNT']._serialized_start=529
+  _globals['_STATECOUNT']._serialized_end=593
+  _globals['_GETSTATSRESPONSE']._serialized_start=596
+  _globals['_GETSTATSRESPONSE']._serialized_end=771
+  _globals['_GETMETRICSREQUEST']._serialized_start=773
+  _globals['_GETMETRICSREQUEST']._serialized_end=792
+  _globals['_GETMETRICSRESPONSE']._serialized_start=794
+  _globals['_GETMETRICSRESPONSE']._serialized_end=828
+  _globals['_GETROLLUPSREQUEST']._serialized_start=831
+  _globals['_GETROLLUPSREQUEST']._serialized_end=981
+  _globals['_GETROLLUPSRESPONSE']._serialized_start=983
+  _globals['_GETROLLUPSRESPONSE']._serialized_end=1043
+  _globals['_ROLLUPPOINT']._serialized_start=1046
+  _globals['_ROLLUPPOINT']._serialized_end=1236
+  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_start=1238
+  _globals['_ANNOUNCEGATEWAYREQUEST']._serialized_end=1282
+  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_start=1284
+  _globals['_ANNOUNCEGATEWAYRESPONSE']._serialized_end=1309
+  _globals['_SYSTEMSERVICE']._serialized_start=1312
+  _globals['_SYSTEMSERVICE']._serialized_end=1708
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from foliot.v1 import spec_pb2 as _spec_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -50,6 +51,8 @@ class GetStatusResponse(_message.Message):
     WORKERS_IDLE_FIELD_NUMBER: _builtins.int
     WORKERS_OFFLINE_FIELD_NUMBER: _builtins.int
     DATABASE_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    SCHEDULERS_FIELD_NUMBER: _builtins.int
+    GATEWAYS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """version is the replica's Foliot version."""
     replica: _builtins.str
@@ -70,6 +73,10 @@ class GetStatusResponse(_message.Message):
     """workers_offline counts workers that are gone."""
     database_connections: _builtins.int
     """database_connections counts the connections that all replicas hold."""
+    schedulers: _builtins.int
+    """schedulers counts the replicas that are up."""
+    gateways: _builtins.int
+    """gateways counts the gateways that are up."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """started_at is when the replica's process started."""
@@ -88,10 +95,12 @@ class GetStatusResponse(_message.Message):
         workers_idle: _builtins.int = ...,
         workers_offline: _builtins.int = ...,
         database_connections: _builtins.int = ...,
+        schedulers: _builtins.int = ...,
+        gateways: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["database", b"database", "database_connections", b"database_connections", "epoch", b"epoch", "leader", b"leader", "leader_address", b"leader_address", "replica", b"replica", "started_at", b"started_at", "version", b"version", "workers_active", b"workers_active", "workers_idle", b"workers_idle", "workers_offline", b"workers_offline"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["database", b"database", "database_connections", b"database_connections", "epoch", b"epoch", "gateways", b"gateways", "leader", b"leader", "leader_address", b"leader_address", "replica", b"replica", "schedulers", b"schedulers", "started_at", b"started_at", "version", b"version", "workers_active", b"workers_active", "workers_idle", b"workers_idle", "workers_offline", b"workers_offline"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,7 +192,7 @@ class GetStatsResponse(_message.Message):
 
     @_builtins.property
     def ended_today(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateCount]:
-        """ended_today counts tasks that ended since midnight UTC, by state."""
+        """ended_today counts the ends of tasks since midnight UTC, by state, as GetRollups does."""
 
     @_builtins.property
     def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriorityCount]:
@@ -240,3 +249,146 @@ class GetMetricsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMetricsResponse: _TypeAlias = GetMetricsResponse  # noqa: Y015
+
+@_typing.final
+class GetRollupsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_AT_FIELD_NUMBER: _builtins.int
+    END_AT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def start_at(self) -> _timestamp_pb2.Timestamp:
+        """start_at is where the first point begins, cut to the minute. Required."""
+
+    @_builtins.property
+    def end_at(self) -> _timestamp_pb2.Timestamp:
+        """end_at is where the last point ends, later than start_at; a minute that has begun counts as a whole. Unset: now."""
+
+    @_builtins.property
+    def step(self) -> _duration_pb2.Duration:
+        """step is how long a point lasts: whole minutes, at most 400 days. Unset stands for one minute. At most 2,000 points; the last
+        one is shorter if end_at says so.
+        """
+
+    def __init__(
+        self,
+        *,
+        start_at: _timestamp_pb2.Timestamp | None = ...,
+        end_at: _timestamp_pb2.Timestamp | None = ...,
+        step: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "start_at", b"start_at", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "start_at", b"start_at", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRollupsRequest: _TypeAlias = GetRollupsRequest  # noqa: Y015
+
+@_typing.final
+class GetRollupsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___RollupPoint]:
+        """points cover the whole time asked for, in order; those in which nothing ended hold zeros."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___RollupPoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRollupsResponse: _TypeAlias = GetRollupsResponse  # noqa: Y015
+
+@_typing.final
+class RollupPoint(_message.Message):
+    """What ended in one span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_AT_FIELD_NUMBER: _builtins.int
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    TIMED_FIELD_NUMBER: _builtins.int
+    RUN_TIME_FIELD_NUMBER: _builtins.int
+    succeeded: _builtins.int
+    """succeeded counts tasks that ended succeeded."""
+    failed: _builtins.int
+    """failed counts tasks that ended failed."""
+    cancelled: _builtins.int
+    """cancelled counts tasks that ended cancelled."""
+    skipped: _builtins.int
+    """skipped counts tasks that ended skipped."""
+    timed: _builtins.int
+    """timed counts the ended tasks whose last attempt ran."""
+    @_builtins.property
+    def start_at(self) -> _timestamp_pb2.Timestamp:
+        """start_at is where the span begins."""
+
+    @_builtins.property
+    def run_time(self) -> _duration_pb2.Duration:
+        """run_time is how long those attempts took together."""
+
+    def __init__(
+        self,
+        *,
+        start_at: _timestamp_pb2.Timestamp | None = ...,
+        succeeded: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+        skipped: _builtins.int = ...,
+        timed: _builtins.int = ...,
+        run_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run_time", b"run_time", "start_at", b"start_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "failed", b"failed", "run_time", b"run_time", "skipped", b"skipped", "start_at", b"start_at", "succeeded", b"succeeded", "timed", b"timed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollupPoint: _TypeAlias = RollupPoint  # noqa: Y015
+
+@_typing.final
+class AnnounceGatewayRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    gateway_id: _builtins.str
+    """gateway_id names the gateway for as long as its process lives: at most 255 bytes. Required."""
+    def __init__(
+        self,
+        *,
+        gateway_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway_id", b"gateway_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceGatewayRequest: _TypeAlias = AnnounceGatewayRequest  # noqa: Y015
+
+@_typing.final
+class AnnounceGatewayResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnnounceGatewayResponse: _TypeAlias = AnnounceGatewayResponse  # noqa: Y015

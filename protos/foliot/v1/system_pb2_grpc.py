@@ -45,6 +45,16 @@ class SystemServiceStub:
                 request_serializer=foliot_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.GetRollups = channel.unary_unary(
+                '/foliot.v1.SystemService/GetRollups',
+                request_serializer=foliot_dot_v1_dot_system__pb2.GetRollupsRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_system__pb2.GetRollupsResponse.FromString,
+                _registered_method=True)
+        self.AnnounceGateway = channel.unary_unary(
+                '/foliot.v1.SystemService/AnnounceGateway',
+                request_serializer=foliot_dot_v1_dot_system__pb2.AnnounceGatewayRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_system__pb2.AnnounceGatewayResponse.FromString,
+                _registered_method=True)
         self.GetMetrics = channel.unary_unary(
                 '/foliot.v1.SystemService/GetMetrics',
                 request_serializer=foliot_dot_v1_dot_system__pb2.GetMetricsRequest.SerializeToString,
@@ -70,6 +80,22 @@ class SystemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRollups(self, request, context):
+        """GetRollups answers counts of ended tasks over time. They are kept by minute, longer than the tasks themselves (400 days unless
+        set otherwise), and survive restarts. Each recorded end counts, in its minute: a task that is retried after its end and ends
+        again counts again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnnounceGateway(self, request, context):
+        """AnnounceGateway says that a gateway is up; one that is not heard of for 30 s counts as gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMetrics(self, request, context):
         """GetMetrics answers the metrics of the replica that takes the call.
         """
@@ -89,6 +115,16 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=foliot_dot_v1_dot_system__pb2.GetStatsRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_system__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'GetRollups': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollups,
+                    request_deserializer=foliot_dot_v1_dot_system__pb2.GetRollupsRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_system__pb2.GetRollupsResponse.SerializeToString,
+            ),
+            'AnnounceGateway': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnounceGateway,
+                    request_deserializer=foliot_dot_v1_dot_system__pb2.AnnounceGatewayRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_system__pb2.AnnounceGatewayResponse.SerializeToString,
             ),
             'GetMetrics': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMetrics,
@@ -151,6 +187,60 @@ class SystemService:
             '/foliot.v1.SystemService/GetStats',
             foliot_dot_v1_dot_system__pb2.GetStatsRequest.SerializeToString,
             foliot_dot_v1_dot_system__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.SystemService/GetRollups',
+            foliot_dot_v1_dot_system__pb2.GetRollupsRequest.SerializeToString,
+            foliot_dot_v1_dot_system__pb2.GetRollupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnounceGateway(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.SystemService/AnnounceGateway',
+            foliot_dot_v1_dot_system__pb2.AnnounceGatewayRequest.SerializeToString,
+            foliot_dot_v1_dot_system__pb2.AnnounceGatewayResponse.FromString,
             options,
             channel_credentials,
             insecure,

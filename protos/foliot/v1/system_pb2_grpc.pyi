@@ -37,6 +37,13 @@ class SystemServiceStub:
     """GetStatus answers how the replica that takes the call sees the cluster."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]
     """GetStats answers counts of the project's work."""
+    GetRollups: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetRollupsRequest, _system_pb2.GetRollupsResponse]
+    """GetRollups answers counts of ended tasks over time. They are kept by minute, longer than the tasks themselves (400 days unless
+    set otherwise), and survive restarts. Each recorded end counts, in its minute: a task that is retried after its end and ends
+    again counts again.
+    """
+    AnnounceGateway: _grpc.UnaryUnaryMultiCallable[_system_pb2.AnnounceGatewayRequest, _system_pb2.AnnounceGatewayResponse]
+    """AnnounceGateway says that a gateway is up; one that is not heard of for 30 s counts as gone."""
     GetMetrics: _grpc.UnaryUnaryMultiCallable[_system_pb2.GetMetricsRequest, _system_pb2.GetMetricsResponse]
     """GetMetrics answers the metrics of the replica that takes the call."""
 
@@ -49,6 +56,13 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """GetStatus answers how the replica that takes the call sees the cluster."""
     GetStats: _aio.UnaryUnaryMultiCallable[_system_pb2.GetStatsRequest, _system_pb2.GetStatsResponse]  # type: ignore[assignment]
     """GetStats answers counts of the project's work."""
+    GetRollups: _aio.UnaryUnaryMultiCallable[_system_pb2.GetRollupsRequest, _system_pb2.GetRollupsResponse]  # type: ignore[assignment]
+    """GetRollups answers counts of ended tasks over time. They are kept by minute, longer than the tasks themselves (400 days unless
+    set otherwise), and survive restarts. Each recorded end counts, in its minute: a task that is retried after its end and ends
+    again counts again.
+    """
+    AnnounceGateway: _aio.UnaryUnaryMultiCallable[_system_pb2.AnnounceGatewayRequest, _system_pb2.AnnounceGatewayResponse]  # type: ignore[assignment]
+    """AnnounceGateway says that a gateway is up; one that is not heard of for 30 s counts as gone."""
     GetMetrics: _aio.UnaryUnaryMultiCallable[_system_pb2.GetMetricsRequest, _system_pb2.GetMetricsResponse]  # type: ignore[assignment]
     """GetMetrics answers the metrics of the replica that takes the call."""
 
@@ -70,6 +84,25 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_pb2.GetStatsResponse, _abc.Awaitable[_system_pb2.GetStatsResponse]]:
         """GetStats answers counts of the project's work."""
+
+    @_abc_1.abstractmethod
+    def GetRollups(
+        self,
+        request: _system_pb2.GetRollupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.GetRollupsResponse, _abc.Awaitable[_system_pb2.GetRollupsResponse]]:
+        """GetRollups answers counts of ended tasks over time. They are kept by minute, longer than the tasks themselves (400 days unless
+        set otherwise), and survive restarts. Each recorded end counts, in its minute: a task that is retried after its end and ends
+        again counts again.
+        """
+
+    @_abc_1.abstractmethod
+    def AnnounceGateway(
+        self,
+        request: _system_pb2.AnnounceGatewayRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_pb2.AnnounceGatewayResponse, _abc.Awaitable[_system_pb2.AnnounceGatewayResponse]]:
+        """AnnounceGateway says that a gateway is up; one that is not heard of for 30 s counts as gone."""
 
     @_abc_1.abstractmethod
     def GetMetrics(

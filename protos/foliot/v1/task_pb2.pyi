@@ -148,7 +148,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """attempts lists all attempts, oldest first. Set by GetTask only."""
+        """attempts lists all attempts, oldest first. Set by GetTask and ClaimTask only."""
 
     def __init__(
         self,
@@ -200,6 +200,7 @@ class Attempt(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    WORKER_ADDRESS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number counts from 1."""
     worker_id: _builtins.str
@@ -210,6 +211,8 @@ class Attempt(_message.Message):
     """exit_code is as in Task."""
     error: _builtins.str
     """error is as in Task."""
+    worker_address: _builtins.str
+    """worker_address is what the worker said of where it runs; empty if it said nothing."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """started_at is when the attempt started on the worker; unset if it never did."""
@@ -228,10 +231,11 @@ class Attempt(_message.Message):
         outcome: _spec_pb2.Outcome.ValueType = ...,
         exit_code: _builtins.int | None = ...,
         error: _builtins.str = ...,
+        worker_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "exit_code", b"exit_code", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "error", b"error", "exit_code", b"exit_code", "number", b"number", "outcome", b"outcome", "started_at", b"started_at", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "ended_at", b"ended_at", "error", b"error", "exit_code", b"exit_code", "number", b"number", "outcome", b"outcome", "started_at", b"started_at", "worker_address", b"worker_address", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -468,6 +472,8 @@ class TaskFilter(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    PRIORITIES_FIELD_NUMBER: _builtins.int
+    TASK_IDS_FIELD_NUMBER: _builtins.int
     tag: _builtins.str
     """tag keeps tasks that carry it."""
     run_id: _builtins.str
@@ -488,6 +494,14 @@ class TaskFilter(_message.Message):
     def states(self) -> _containers.RepeatedScalarFieldContainer[_spec_pb2.TaskState.ValueType]:
         """states keeps tasks in one of these."""
 
+    @_builtins.property
+    def priorities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """priorities keeps tasks of one of these priorities; empty: any. Refused beside priority."""
+
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """task_ids keeps those of these tasks that there are: at most 1,000, each once; empty: any."""
+
     def __init__(
         self,
         *,
@@ -500,10 +514,12 @@ class TaskFilter(_message.Message):
         kind: _builtins.str = ...,
         priority: _builtins.int = ...,
         name: _builtins.str = ...,
+        priorities: _abc.Iterable[_builtins.int] | None = ...,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "priority", b"priority", "queue", b"queue", "run_id", b"run_id", "standalone", b"standalone", "states", b"states", "tag", b"tag", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "priorities", b"priorities", "priority", b"priority", "queue", b"queue", "run_id", b"run_id", "standalone", b"standalone", "states", b"states", "tag", b"tag", "task_ids", b"task_ids", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -520,6 +536,7 @@ class ListTasksRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     WITH_TOTAL_FIELD_NUMBER: _builtins.int
+    WITH_OUTPUTS_FIELD_NUMBER: _builtins.int
     sort: Global___TaskSort.ValueType
     """sort says by what."""
     ascending: _builtins.bool
@@ -531,7 +548,9 @@ class ListTasksRequest(_message.Message):
     offset: _builtins.int
     """offset skips as many tasks (at most 1,000,000); only without page_token. For surfaces with numbered pages."""
     with_total: _builtins.bool
-    """with_total asks for total, which costs a count."""
+    """with_total asks for total. Without a filter, or filtered by states alone, it is known; otherwise it costs a count."""
+    with_outputs: _builtins.bool
+    """with_outputs asks for the last 16 KiB of each task's output too; with it page_size is at most 100."""
     @_builtins.property
     def filter(self) -> Global___TaskFilter:
         """filter says which tasks."""
@@ -546,10 +565,11 @@ class ListTasksRequest(_message.Message):
         page_token: _builtins.str = ...,
         offset: _builtins.int = ...,
         with_total: _builtins.bool = ...,
+        with_outputs: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ascending", b"ascending", "filter", b"filter", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "sort", b"sort", "with_total", b"with_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ascending", b"ascending", "filter", b"filter", "offset", b"offset", "page_size", b"page_size", "page_token", b"page_token", "sort", b"sort", "with_outputs", b"with_outputs", "with_total", b"with_total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -568,7 +588,7 @@ class ListTasksResponse(_message.Message):
     """total counts what the filter holds; set if asked for."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]:
-        """tasks are without output, checkpoint and attempts."""
+        """tasks are without checkpoint and attempts, and without output unless asked for."""
 
     def __init__(
         self,
@@ -584,6 +604,80 @@ class ListTasksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTasksResponse: _TypeAlias = ListTasksResponse  # noqa: Y015
+
+@_typing.final
+class CountTasksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def filter(self) -> Global___TaskFilter:
+        """filter says which tasks. Cheap for the binary tasks that belong to no run; others cost a look at each."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___TaskFilter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountTasksRequest: _TypeAlias = CountTasksRequest  # noqa: Y015
+
+@_typing.final
+class CountTasksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatePriorityCount]:
+        """counts are for each state and priority that any task has."""
+
+    def __init__(
+        self,
+        *,
+        counts: _abc.Iterable[Global___StatePriorityCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CountTasksResponse: _TypeAlias = CountTasksResponse  # noqa: Y015
+
+@_typing.final
+class StatePriorityCount(_message.Message):
+    """How many tasks are in one state and have one priority."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    state: _spec_pb2.TaskState.ValueType
+    """state is what is counted."""
+    priority: _builtins.int
+    """priority is 1 to 10."""
+    count: _builtins.int
+    """count is at least 1."""
+    def __init__(
+        self,
+        *,
+        state: _spec_pb2.TaskState.ValueType = ...,
+        priority: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "priority", b"priority", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatePriorityCount: _TypeAlias = StatePriorityCount  # noqa: Y015
 
 @_typing.final
 class UpdateTaskRequest(_message.Message):
@@ -681,16 +775,20 @@ class CancelTaskRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_ID_FIELD_NUMBER: _builtins.int
+    ONLY_WAITING_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """task_id is the task's UUID. Required."""
+    only_waiting: _builtins.bool
+    """only_waiting refuses a task that runs."""
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
+        only_waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_waiting", b"only_waiting", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -717,6 +815,84 @@ class CancelTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelTaskResponse: _TypeAlias = CancelTaskResponse  # noqa: Y015
+
+@_typing.final
+class CancelTasksRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_IDS_FIELD_NUMBER: _builtins.int
+    ONLY_WAITING_FIELD_NUMBER: _builtins.int
+    only_waiting: _builtins.bool
+    """only_waiting leaves alone tasks that run."""
+    @_builtins.property
+    def task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """task_ids are the tasks' UUIDs: 1 to 1,000, each once."""
+
+    def __init__(
+        self,
+        *,
+        task_ids: _abc.Iterable[_builtins.str] | None = ...,
+        only_waiting: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_waiting", b"only_waiting", "task_ids", b"task_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTasksRequest: _TypeAlias = CancelTasksRequest  # noqa: Y015
+
+@_typing.final
+class CancelTasksResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___CancelRefusal]:
+        """refusals are in the order of the request; every task that is not among them is cancelled."""
+
+    def __init__(
+        self,
+        *,
+        refusals: _abc.Iterable[Global___CancelRefusal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelTasksResponse: _TypeAlias = CancelTasksResponse  # noqa: Y015
+
+@_typing.final
+class CancelRefusal(_message.Message):
+    """A task that was not cancelled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """task_id is the task's UUID, as it was given."""
+    reason: _builtins.str
+    """reason is the name of an ErrorReason: NOT_FOUND or WRONG_STATE, without its prefix."""
+    message: _builtins.str
+    """message says why, for people."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRefusal: _TypeAlias = CancelRefusal  # noqa: Y015
 
 @_typing.final
 class RetryTaskRequest(_message.Message):

@@ -58,6 +58,11 @@ class TaskServiceStub:
                 request_serializer=foliot_dot_v1_dot_task__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_task__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.CountTasks = channel.unary_unary(
+                '/foliot.v1.TaskService/CountTasks',
+                request_serializer=foliot_dot_v1_dot_task__pb2.CountTasksRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_task__pb2.CountTasksResponse.FromString,
+                _registered_method=True)
         self.UpdateTask = channel.unary_unary(
                 '/foliot.v1.TaskService/UpdateTask',
                 request_serializer=foliot_dot_v1_dot_task__pb2.UpdateTaskRequest.SerializeToString,
@@ -72,6 +77,11 @@ class TaskServiceStub:
                 '/foliot.v1.TaskService/CancelTask',
                 request_serializer=foliot_dot_v1_dot_task__pb2.CancelTaskRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_task__pb2.CancelTaskResponse.FromString,
+                _registered_method=True)
+        self.CancelTasks = channel.unary_unary(
+                '/foliot.v1.TaskService/CancelTasks',
+                request_serializer=foliot_dot_v1_dot_task__pb2.CancelTasksRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_task__pb2.CancelTasksResponse.FromString,
                 _registered_method=True)
         self.RetryTask = channel.unary_unary(
                 '/foliot.v1.TaskService/RetryTask',
@@ -130,6 +140,13 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTasks(self, request, context):
+        """CountTasks answers how many tasks a filter holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateTask(self, request, context):
         """UpdateTask changes a task that has not started; tags and description may always change.
         """
@@ -151,8 +168,16 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelTasks(self, request, context):
+        """CancelTasks cancels many tasks, each on its own: one that cannot be cancelled does not stop the others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryTask(self, request, context):
-        """RetryTask gives a failed or cancelled task another attempt.
+        """RetryTask gives a failed or cancelled task on its own another attempt. Once it has succeeded, the tasks on their own that
+        failed because of it, and those that failed because of them, wait for their dependencies again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +228,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     request_deserializer=foliot_dot_v1_dot_task__pb2.ListTasksRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_task__pb2.ListTasksResponse.SerializeToString,
             ),
+            'CountTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTasks,
+                    request_deserializer=foliot_dot_v1_dot_task__pb2.CountTasksRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_task__pb2.CountTasksResponse.SerializeToString,
+            ),
             'UpdateTask': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateTask,
                     request_deserializer=foliot_dot_v1_dot_task__pb2.UpdateTaskRequest.FromString,
@@ -217,6 +247,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.CancelTask,
                     request_deserializer=foliot_dot_v1_dot_task__pb2.CancelTaskRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_task__pb2.CancelTaskResponse.SerializeToString,
+            ),
+            'CancelTasks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTasks,
+                    request_deserializer=foliot_dot_v1_dot_task__pb2.CancelTasksRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_task__pb2.CancelTasksResponse.SerializeToString,
             ),
             'RetryTask': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryTask,
@@ -362,6 +397,33 @@ class TaskService:
             _registered_method=True)
 
     @staticmethod
+    def CountTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.TaskService/CountTasks',
+            foliot_dot_v1_dot_task__pb2.CountTasksRequest.SerializeToString,
+            foliot_dot_v1_dot_task__pb2.CountTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def UpdateTask(request,
             target,
             options=(),
@@ -432,6 +494,33 @@ class TaskService:
             '/foliot.v1.TaskService/CancelTask',
             foliot_dot_v1_dot_task__pb2.CancelTaskRequest.SerializeToString,
             foliot_dot_v1_dot_task__pb2.CancelTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelTasks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.TaskService/CancelTasks',
+            foliot_dot_v1_dot_task__pb2.CancelTasksRequest.SerializeToString,
+            foliot_dot_v1_dot_task__pb2.CancelTasksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,14 +45,20 @@ class TaskServiceStub:
     """GetTask answers one task with its attempts."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]
     """ListTasks answers a page of tasks."""
+    CountTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.CountTasksRequest, _task_pb2.CountTasksResponse]
+    """CountTasks answers how many tasks a filter holds."""
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]
     """UpdateTask changes a task that has not started; tags and description may always change."""
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _task_pb2.DeleteTaskResponse]
     """DeleteTask removes a task that is not running and that no waiting task depends on."""
     CancelTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.CancelTaskRequest, _task_pb2.CancelTaskResponse]
     """CancelTask cancels a task that has not ended. Its attempt, if any, is told to stop; its result no longer counts."""
+    CancelTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.CancelTasksRequest, _task_pb2.CancelTasksResponse]
+    """CancelTasks cancels many tasks, each on its own: one that cannot be cancelled does not stop the others."""
     RetryTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.RetryTaskResponse]
-    """RetryTask gives a failed or cancelled task another attempt."""
+    """RetryTask gives a failed or cancelled task on its own another attempt. Once it has succeeded, the tasks on their own that
+    failed because of it, and those that failed because of them, wait for their dependencies again.
+    """
     SaveCheckpoint: _grpc.UnaryUnaryMultiCallable[_task_pb2.SaveCheckpointRequest, _task_pb2.SaveCheckpointResponse]
     """SaveCheckpoint stores a running task's progress; the next attempt receives the last one saved."""
     ListTaskLogs: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTaskLogsRequest, _task_pb2.ListTaskLogsResponse]
@@ -79,14 +85,20 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """GetTask answers one task with its attempts."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]  # type: ignore[assignment]
     """ListTasks answers a page of tasks."""
+    CountTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.CountTasksRequest, _task_pb2.CountTasksResponse]  # type: ignore[assignment]
+    """CountTasks answers how many tasks a filter holds."""
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]  # type: ignore[assignment]
     """UpdateTask changes a task that has not started; tags and description may always change."""
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _task_pb2.DeleteTaskResponse]  # type: ignore[assignment]
     """DeleteTask removes a task that is not running and that no waiting task depends on."""
     CancelTask: _aio.UnaryUnaryMultiCallable[_task_pb2.CancelTaskRequest, _task_pb2.CancelTaskResponse]  # type: ignore[assignment]
     """CancelTask cancels a task that has not ended. Its attempt, if any, is told to stop; its result no longer counts."""
+    CancelTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.CancelTasksRequest, _task_pb2.CancelTasksResponse]  # type: ignore[assignment]
+    """CancelTasks cancels many tasks, each on its own: one that cannot be cancelled does not stop the others."""
     RetryTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RetryTaskRequest, _task_pb2.RetryTaskResponse]  # type: ignore[assignment]
-    """RetryTask gives a failed or cancelled task another attempt."""
+    """RetryTask gives a failed or cancelled task on its own another attempt. Once it has succeeded, the tasks on their own that
+    failed because of it, and those that failed because of them, wait for their dependencies again.
+    """
     SaveCheckpoint: _aio.UnaryUnaryMultiCallable[_task_pb2.SaveCheckpointRequest, _task_pb2.SaveCheckpointResponse]  # type: ignore[assignment]
     """SaveCheckpoint stores a running task's progress; the next attempt receives the last one saved."""
     ListTaskLogs: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTaskLogsRequest, _task_pb2.ListTaskLogsResponse]  # type: ignore[assignment]
@@ -136,6 +148,14 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListTasks answers a page of tasks."""
 
     @_abc_1.abstractmethod
+    def CountTasks(
+        self,
+        request: _task_pb2.CountTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.CountTasksResponse, _abc.Awaitable[_task_pb2.CountTasksResponse]]:
+        """CountTasks answers how many tasks a filter holds."""
+
+    @_abc_1.abstractmethod
     def UpdateTask(
         self,
         request: _task_pb2.UpdateTaskRequest,
@@ -160,12 +180,22 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """CancelTask cancels a task that has not ended. Its attempt, if any, is told to stop; its result no longer counts."""
 
     @_abc_1.abstractmethod
+    def CancelTasks(
+        self,
+        request: _task_pb2.CancelTasksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.CancelTasksResponse, _abc.Awaitable[_task_pb2.CancelTasksResponse]]:
+        """CancelTasks cancels many tasks, each on its own: one that cannot be cancelled does not stop the others."""
+
+    @_abc_1.abstractmethod
     def RetryTask(
         self,
         request: _task_pb2.RetryTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.RetryTaskResponse, _abc.Awaitable[_task_pb2.RetryTaskResponse]]:
-        """RetryTask gives a failed or cancelled task another attempt."""
+        """RetryTask gives a failed or cancelled task on its own another attempt. Once it has succeeded, the tasks on their own that
+        failed because of it, and those that failed because of them, wait for their dependencies again.
+        """
 
     @_abc_1.abstractmethod
     def SaveCheckpoint(

@@ -928,10 +928,13 @@ class ClaimTaskRequest(_message.Message):
     EXECUTOR_ADDRESS_FIELD_NUMBER: _builtins.int
     QUEUES_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
+    STANDALONE_FIELD_NUMBER: _builtins.int
     executor_id: _builtins.str
     """executor_id names the executor, at most 255 bytes. Required."""
     executor_address: _builtins.str
     """executor_address is shown with the attempt."""
+    standalone: _builtins.bool
+    """standalone leaves the tasks of runs to others."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """queues are those to claim from. Empty: "default"."""
@@ -947,10 +950,11 @@ class ClaimTaskRequest(_message.Message):
         executor_address: _builtins.str = ...,
         queues: _abc.Iterable[_builtins.str] | None = ...,
         kinds: _abc.Iterable[_builtins.str] | None = ...,
+        standalone: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_address", b"executor_address", "executor_id", b"executor_id", "kinds", b"kinds", "queues", b"queues"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_address", b"executor_address", "executor_id", b"executor_id", "kinds", b"kinds", "queues", b"queues", "standalone", b"standalone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -964,10 +968,10 @@ class ClaimTaskResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     LEASE_TTL_FIELD_NUMBER: _builtins.int
     token: _builtins.int
-    """token is the lease's fencing token."""
+    """token is the lease's fencing token, which later calls about the claim should quote."""
     @_builtins.property
     def task(self) -> _task_pb2.Task:
-        """task is what was leased; unset when nothing waits."""
+        """task is what was leased, with its attempts and with its environment as it is; unset when nothing waits."""
 
     @_builtins.property
     def lease_ttl(self) -> _duration_pb2.Duration:
@@ -994,19 +998,23 @@ class HeartbeatTaskRequest(_message.Message):
 
     TASK_ID_FIELD_NUMBER: _builtins.int
     EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """task_id is the claimed task's UUID. Required."""
     executor_id: _builtins.str
     """executor_id is the claimer's. Required."""
+    token: _builtins.int
+    """token is the claim's; a report of an earlier claim of the same executor is then refused as stale. 0: whichever claim it holds."""
     def __init__(
         self,
         *,
         task_id: _builtins.str = ...,
         executor_id: _builtins.str = ...,
+        token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_id", b"executor_id", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_id", b"executor_id", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1036,6 +1044,7 @@ class CompleteTaskRequest(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     ERROR_OUTPUT_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """task_id is the claimed task's UUID. Required."""
     executor_id: _builtins.str
@@ -1046,6 +1055,8 @@ class CompleteTaskRequest(_message.Message):
     """error_output is what it wrote to standard error; cut to 1 MiB."""
     exit_code: _builtins.int
     """exit_code is its exit status."""
+    token: _builtins.int
+    """token is the claim's; a report of an earlier claim of the same executor is then refused as stale. 0: whichever claim it holds."""
     def __init__(
         self,
         *,
@@ -1054,10 +1065,11 @@ class CompleteTaskRequest(_message.Message):
         output: _builtins.bytes = ...,
         error_output: _builtins.bytes = ...,
         exit_code: _builtins.int | None = ...,
+        token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error_output", b"error_output", "executor_id", b"executor_id", "exit_code", b"exit_code", "output", b"output", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error_output", b"error_output", "executor_id", b"executor_id", "exit_code", b"exit_code", "output", b"output", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1097,6 +1109,7 @@ class FailTaskRequest(_message.Message):
     ERROR_OUTPUT_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
     task_id: _builtins.str
     """task_id is the claimed task's UUID. Required."""
     executor_id: _builtins.str
@@ -1109,6 +1122,8 @@ class FailTaskRequest(_message.Message):
     """exit_code is its exit status."""
     error: _builtins.str
     """error says why, at most 8 KiB."""
+    token: _builtins.int
+    """token is the claim's; a report of an earlier claim of the same executor is then refused as stale. 0: whichever claim it holds."""
     def __init__(
         self,
         *,
@@ -1118,10 +1133,11 @@ class FailTaskRequest(_message.Message):
         error_output: _builtins.bytes = ...,
         exit_code: _builtins.int | None = ...,
         error: _builtins.str = ...,
+        token: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error", b"error", "error_output", b"error_output", "executor_id", b"executor_id", "exit_code", b"exit_code", "output", b"output", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "error", b"error", "error_output", b"error_output", "executor_id", b"executor_id", "exit_code", b"exit_code", "output", b"output", "task_id", b"task_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1192,6 +1208,8 @@ class Worker(_message.Message):
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     LAST_HEARTBEAT_AT_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    IS_EXECUTOR_FIELD_NUMBER: _builtins.int
+    CURRENT_TASK_NAMES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """id is the worker's own name for itself."""
     hostname: _builtins.str
@@ -1208,6 +1226,8 @@ class Worker(_message.Message):
     """tasks_completed counts attempts that succeeded on it."""
     tasks_failed: _builtins.int
     """tasks_failed counts attempts that failed on it."""
+    is_executor: _builtins.bool
+    """is_executor says that it claims tasks by unary calls and holds no stream."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """queues are those it takes tasks from."""
@@ -1222,7 +1242,7 @@ class Worker(_message.Message):
 
     @_builtins.property
     def current_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """current_task_ids are the tasks whose lease it holds. Set by GetWorker."""
+        """current_task_ids are the caller's tasks whose lease it holds. Set by GetWorker, and by lists that ask for them."""
 
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
@@ -1235,6 +1255,10 @@ class Worker(_message.Message):
     @_builtins.property
     def resources(self) -> Global___Resources:
         """resources says how busy its machine is; unset if not measured."""
+
+    @_builtins.property
+    def current_task_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """current_task_names are the names of the tasks in current_task_ids, in their order."""
 
     def __init__(
         self,
@@ -1254,10 +1278,12 @@ class Worker(_message.Message):
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         last_heartbeat_at: _timestamp_pb2.Timestamp | None = ...,
         resources: Global___Resources | None = ...,
+        is_executor: _builtins.bool = ...,
+        current_task_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_heartbeat_at", b"last_heartbeat_at", "registered_at", b"registered_at", "resources", b"resources"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "current_task_ids", b"current_task_ids", "current_tasks", b"current_tasks", "hostname", b"hostname", "id", b"id", "labels", b"labels", "last_heartbeat_at", b"last_heartbeat_at", "queues", b"queues", "registered_at", b"registered_at", "resources", b"resources", "state", b"state", "tags", b"tags", "tasks_completed", b"tasks_completed", "tasks_failed", b"tasks_failed", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "current_task_ids", b"current_task_ids", "current_task_names", b"current_task_names", "current_tasks", b"current_tasks", "hostname", b"hostname", "id", b"id", "is_executor", b"is_executor", "labels", b"labels", "last_heartbeat_at", b"last_heartbeat_at", "queues", b"queues", "registered_at", b"registered_at", "resources", b"resources", "state", b"state", "tags", b"tags", "tasks_completed", b"tasks_completed", "tasks_failed", b"tasks_failed", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1270,22 +1296,30 @@ class ListWorkersRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    EXECUTORS_ONLY_FIELD_NUMBER: _builtins.int
+    WITH_TASKS_FIELD_NUMBER: _builtins.int
     state: Global___WorkerState.ValueType
     """state keeps workers in one state; unspecified: all."""
     page_size: _builtins.int
     """page_size is at most 1,000; 0 stands for 100."""
     offset: _builtins.int
     """offset skips as many workers."""
+    executors_only: _builtins.bool
+    """executors_only keeps those that claim tasks by unary calls."""
+    with_tasks: _builtins.bool
+    """with_tasks asks for current_task_ids and current_task_names."""
     def __init__(
         self,
         *,
         state: Global___WorkerState.ValueType = ...,
         page_size: _builtins.int = ...,
         offset: _builtins.int = ...,
+        executors_only: _builtins.bool = ...,
+        with_tasks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["offset", b"offset", "page_size", b"page_size", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executors_only", b"executors_only", "offset", b"offset", "page_size", b"page_size", "state", b"state", "with_tasks", b"with_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
