@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from foliot.kit.addresses import AddressPolicy
 from foliot.kit.clock import Clock, SystemClock
+from foliot.kit.guarded_http import guarded_transport
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import HostPort
@@ -14,8 +18,16 @@ from foliot_scheduler.actors.elector import SHARD, Elector
 from foliot_scheduler.actors.establish import Establisher
 from foliot_scheduler.actors.leadership import Leadership
 from foliot_scheduler.actors.maintenance import Maintenance, MaintenanceSettings, PooledStore
+from foliot_scheduler.actors.outbox_signal import OutboxSignal
+from foliot_scheduler.actors.presence import Presence
+from foliot_scheduler.actors.revival import Revival
 from foliot_scheduler.actors.schedule_loader import PooledSchedules, ScheduleLoader, ScheduleLoaderSettings
 from foliot_scheduler.actors.sessions import Sessions
+from foliot_scheduler.actors.webhook_keeper import WebhookKeeper
+from foliot_scheduler.actors.webhooks import WebhookSender
+from foliot_scheduler.api.access import AccessService
+from foliot_scheduler.api.calls import CallReader
+from foliot_scheduler.api.entrance import Entrance
 from foliot_scheduler.api.forwarding import Forwarder, leader_finder
 from foliot_scheduler.api.interceptors import Passage, Service
 from foliot_scheduler.api.jobs import JobService
@@ -24,12 +36,15 @@ from foliot_scheduler.api.runs import RunService
 from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.api.system import SystemService
 from foliot_scheduler.api.tasks import TaskService
+from foliot_scheduler.api.webhooks import WebhookService
 from foliot_scheduler.api.worker_stream import WorkStreams
 from foliot_scheduler.api.workers import WorkerService
 from foliot_scheduler.core.state import CoreSettings
+from foliot_scheduler.core.types import Span
 from foliot_scheduler.specs.records import JobPlans, job_from_row
 from foliot_scheduler.specs.tasks import TaskPlans
 from foliot_scheduler.store.migrate import migrate
+from foliot_scheduler.store.partitions import RetentionSettings
 from foliot_scheduler.store.pool import KEEPALIVE, ONE_WRITER, Pool, open_connection, open_pool
 from foliot_scheduler.store.rows import job_row
 
@@ -38,6 +53,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection, Record
 
+    from foliot_scheduler.api.credentials import Authenticator
     from foliot_scheduler.settings import SchedulerSettings
 
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -57,9 +73,10 @@ class SchedulerApp(Part):
         self._replica = settings.replica or f"scheduler-{settings.grpc.port}"
         self._database_url = database_url
         self._clock = clock or SystemClock()
-        self._core = CoreSettings()
+        self._core = CoreSettings(claim_ttl=_span(settings.executor_lease), misfire_after=_span(settings.misfire_threshold))
         self._leadership = Leadership()
         self._sessions = Sessions()
+        self._outbox = OutboxSignal()
         self._parts: list[Part] = []
         self._pool: Pool | None = None
         self._address = settings.grpc
@@ -94,7 +111,9 @@ class SchedulerApp(Part):
             raise
 
     async def _start_parts(self, url: str, pool: Pool) -> None:
-        server = self._server(pool)
+        entrance = Entrance(self._settings, pool, self._clock)
+        await self._start(entrance)
+        server = self._server(pool, entrance.authenticator)
         await self._start(server)
         # The port is known only now, and others are to be told an address that works.
         self._address = HostPort(self._settings.grpc.host, server.bound_port)
@@ -108,7 +127,12 @@ class SchedulerApp(Part):
             return await open_connection(url, application_name=f"foliot {replica} recovery")
 
         establish = Establisher(
-            connect=connect_to_load, sessions=self._sessions, clock=self._clock, settings=self._core, shard=SHARD
+            connect=connect_to_load,
+            sessions=self._sessions,
+            clock=self._clock,
+            settings=self._core,
+            shard=SHARD,
+            outbox=self._outbox,
         )
         elector = Elector(
             connect=connect,
@@ -120,6 +144,8 @@ class SchedulerApp(Part):
             address=advertised,
         )
         await self._start(elector)
+        # The address tells replicas of one name apart.
+        await self._start(Presence(pool=pool, name=f"{replica} at {advertised}", clock=self._clock))
         job_plans = JobPlans()
         loader = ScheduleLoader(
             store=PooledSchedules(pool, SHARD),
@@ -130,11 +156,27 @@ class SchedulerApp(Part):
         )
         await self._start(loader)
         maintenance = Maintenance(
-            store=PooledStore(pool), leadership=self._leadership, clock=self._clock, settings=MaintenanceSettings()
+            store=PooledStore(pool),
+            leadership=self._leadership,
+            clock=self._clock,
+            settings=MaintenanceSettings(
+                retention=RetentionSettings(history=self._settings.history_retention, rollups=self._settings.rollup_retention)
+            ),
         )
         await self._start(maintenance)
+        await self._start(Revival(pool=pool, leadership=self._leadership, plans=TaskPlans(), clock=self._clock))
+        await self._start(WebhookKeeper(pool=pool, leadership=self._leadership, clock=self._clock))
+        sender = WebhookSender(
+            pool=pool,
+            transport=guarded_transport(AddressPolicy()),
+            user_agent=f"foliot/{importlib.metadata.version('foliot')}",
+            signal=self._outbox,
+            leadership=self._leadership,
+            clock=self._clock,
+        )
+        await self._start(sender)
 
-    def _server(self, pool: Pool) -> GrpcServer:
+    def _server(self, pool: Pool, authenticator: Authenticator | None) -> GrpcServer:
         """Put the gRPC services together."""
         clock, leadership = self._clock, self._leadership
         hints = NoHints(clock)
@@ -150,10 +192,18 @@ class SchedulerApp(Part):
             RunService(leader=leadership, reader=pool, hints=hints, clock=clock),
             TaskService(leader=leadership, reader=pool, plans=plans, hints=hints, clock=clock),
             WorkerService(leader=leadership, reader=pool, work=streams.work, claim_ttl=self._core.claim_ttl, clock=clock),
-            SystemService(reader=pool, find_leader=find_leader, replica=self._replica, clock=clock),
+            AccessService(store=pool, clock=clock, on_revoked=authenticator.forget if authenticator else lambda: None),
+            WebhookService(leader=leadership, pool=pool, clock=clock, notify=self._outbox.notify),
+            SystemService(reader=pool, find_leader=find_leader, replica=self._replica, observe=leadership.observe, clock=clock),
         ]
-        passage = Passage(leader=leadership, forwarder=forwarder, clock=clock)
-        return GrpcServer(listen=self._settings.grpc, services=services, passage=passage, forwarder=forwarder)
+        passage = Passage(leader=leadership, forwarder=forwarder, clock=clock, reader=CallReader(authenticator))
+        return GrpcServer(
+            listen=self._settings.grpc,
+            services=services,
+            passage=passage,
+            forwarder=forwarder,
+            reflects=authenticator is None,
+        )
 
     async def run(self) -> None:
         """Go on until one of the parts ends, which none should."""
@@ -184,3 +234,7 @@ class SchedulerApp(Part):
             await part.stop()
         if self._pool is not None:
             self._pool.terminate()
+
+
+def _span(length: timedelta) -> Span:
+    return Span(round(length / timedelta(microseconds=1)))

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
-from foliot.kit.settings import FieldError, HostPort, boolean, host_port, option, text, url
+from foliot.kit.settings import (
+    FieldError,
+    HostPort,
+    boolean,
+    choice,
+    comma_list,
+    duration,
+    file_path,
+    host_port,
+    option,
+    text,
+    url,
+)
+
+BOOTSTRAP_KEY_CHARS_MIN: Final = 32
+"""The shortest key of the first start: 32 hexadecimal digits hold 128 bits, which nobody tries through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +43,86 @@ class SchedulerSettings:
     """This replica's name in logs and status; empty stands for scheduler-PORT."""
 
     redis_url: str | None = option(url("redis", "rediss"), default=None, secret=True, placeholder="URL")
-    """The Redis that carries live events; without one followers read PostgreSQL instead."""
+    """Taken so that every component can be given the same Redis; a scheduler uses none."""
+
+    executor_lease: timedelta = option(
+        duration, default=timedelta(seconds=60), minimum=timedelta(milliseconds=100), maximum=timedelta(days=1)
+    )
+    """How long a task that an executor claimed outlives its heartbeat; then it goes back to those that wait."""
+
+    misfire_threshold: timedelta = option(
+        duration, default=timedelta(seconds=60), minimum=timedelta(seconds=1), maximum=timedelta(days=1)
+    )
+    """How late a schedule's run may start and still count as in time; a later one is left to the schedule's misfire policy."""
+
+    history_retention: timedelta = option(
+        duration, default=timedelta(days=30), minimum=timedelta(days=1), maximum=timedelta(days=3650)
+    )
+    """How long after their creation ended tasks and runs are kept, with attempts, logs and checkpoints, and how long after the
+    fact decided due times, deleted jobs, replaced versions, workers that left and API keys that ended. Days go as a whole, so
+    up to a day longer."""
+
+    rollup_retention: timedelta = option(
+        duration, default=timedelta(days=400), minimum=timedelta(days=1), maximum=timedelta(days=3650)
+    )
+    """How long it is known what ended in each minute; at least as long as the history."""
+
+    auth: str | None = option(choice("off", "required"), default=None, placeholder="off|required")
+    """Whether callers have to say who they are. Required by default, unless only this machine can reach the gRPC port and
+    no other option of credentials is given."""
+
+    bootstrap_key: str | None = option(text, default=None, secret=True, placeholder="KEY")
+    """An API key of the role admin for every project, to make the first keys with; at least 32 characters."""
+
+    bootstrap_key_file: Path | None = option(file_path, default=None, placeholder="FILE")
+    """A file that holds the bootstrap key, instead of the option."""
+
+    jwt_secret_file: Path | None = option(file_path, default=None, placeholder="FILE")
+    """A file with the secret, of at least 32 bytes, that tokens are signed with (HS256)."""
+
+    jwt_jwks: str | None = option(text, default=None, placeholder="FILE|URL")
+    """The public keys of whoever signs tokens (RS256, ES256), as a JSON Web Key Set: a file, or an https URL."""
+
+    jwt_audience: tuple[str, ...] = option(comma_list, default=(), placeholder="TEXT[,...]")
+    """The audiences of which a token must name one; without any, tokens that name one are refused."""
+
+    jwt_issuer: str | None = option(text, default=None)
+    """Who must have issued a token; anybody with the key by default."""
 
     insecure: bool = option(boolean, default=False)
-    """Listen on other addresses than the loopback although nobody has to say who they are."""
+    """Listen on other addresses than the loopback although nobody has to say who they are; turns authentication off by
+    default."""
 
     def __post_init__(self) -> None:
         """Refuse what does not go together: raises FieldError."""
-        if not (self.insecure or self.grpc.is_loopback):
+        if self.rollup_retention < self.history_retention:
+            raise FieldError("rollup_retention", "must be at least as long as --history-retention")
+        if not (self.auth_required or self.insecure or self.grpc.is_loopback):
             raise FieldError("grpc", f"{self.grpc} is open to others without authentication; say --insecure to allow it")
+        if self.bootstrap_key is not None and self.bootstrap_key_file is not None:
+            raise FieldError("bootstrap_key_file", "must not be given together with --bootstrap-key")
+        check_jwt(self.jwt_secret_file, self.jwt_jwks, insecure=self.insecure)
+        if self.bootstrap_key is not None and len(self.bootstrap_key) < BOOTSTRAP_KEY_CHARS_MIN:
+            raise FieldError("bootstrap_key", f"must have at least {BOOTSTRAP_KEY_CHARS_MIN} characters")
+
+    @property
+    def auth_required(self) -> bool:
+        """Whether callers have to say who they are."""
+        if self.auth is not None:
+            return self.auth == "required"
+        if any((self.bootstrap_key, self.bootstrap_key_file, self.jwt_secret_file, self.jwt_jwks)):
+            return True
+        return not (self.grpc.is_loopback or self.insecure)
+
+
+def check_jwt(secret_file: Path | None, jwks: str | None, *, insecure: bool) -> None:
+    """Raise FieldError, naming `jwt_jwks`, unless the two ways to check tokens may be set like this."""
+    if secret_file is not None and jwks is not None:
+        # With both, a token's header would decide which is right.
+        raise FieldError("jwt_jwks", "must not be given together with --jwt-secret-file")
+    if jwks is not None and jwks.startswith("http://") and not (_is_local(jwks) or insecure):
+        raise FieldError("jwt_jwks", "must be an https URL: whoever can change the answer on its way can sign tokens")
+
+
+def _is_local(url: str) -> bool:
+    return HostPort(urlsplit(url).hostname or "", 0).is_loopback

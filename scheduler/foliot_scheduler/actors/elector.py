@@ -164,7 +164,7 @@ class Elector(Part):
                 try:
                     seen = await election.read_leadership(conn, SHARD)
                     if seen is not None:
-                        self._leadership.note_leader(seen.leader, seen.address)
+                        self._leadership.note_leader(seen.address)
                     if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
                         log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
                 finally:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from foliot.kit.clock import Clock
     from foliot_scheduler.actors.elector import Connect
+    from foliot_scheduler.actors.outbox_signal import OutboxSignal
     from foliot_scheduler.actors.sessions import Sessions
     from foliot_scheduler.core.state import CoreSettings
 
@@ -28,13 +29,23 @@ log = get_logger(__name__)
 class Establisher:
     """Loads what the term before has left and puts the parts of the new one together."""
 
-    def __init__(self, *, connect: Connect, sessions: Sessions, clock: Clock, settings: CoreSettings, shard: int) -> None:
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        sessions: Sessions,
+        clock: Clock,
+        settings: CoreSettings,
+        shard: int,
+        outbox: OutboxSignal | None = None,
+    ) -> None:
         """Take where a connection for loading comes from (it is closed afterwards), and what a term shares with the process."""
         self._connect = connect
         self._sessions = sessions
         self._clock = clock
         self._settings = settings
         self._shard = shard
+        self._outbox = outbox
 
     async def __call__(self, conn: Connection[Record], term: Term) -> LeaderTerm[EncodedCommit]:
         """Return the term, ready to run; its commits go over `conn`, which holds the lock."""
@@ -47,7 +58,9 @@ class Establisher:
         finally:
             await reader.close()
         engine = Engine(epoch=term.epoch, new_id=self._clock.uuid7, draw=self._clock.random, settings=self._settings)
-        await restore(engine, rows, TaskPlans(), Micros(self._clock.now_us()), partial(self._clock.sleep, 0))
+        # By PostgreSQL's clock, as everything in the rows.
+        now = Micros(term.elected_at + round((self._clock.monotonic() - began) * 1e6))
+        await restore(engine, rows, TaskPlans(), now, partial(self._clock.sleep, 0))
         log.info(
             "leader.restored",
             epoch=term.epoch,
@@ -56,4 +69,6 @@ class Establisher:
             leases=len(engine.state.leases),
             seconds=round(self._clock.monotonic() - began, 3),
         )
-        return LeaderTerm(term=term, engine=engine, writer=committer, sessions=self._sessions, clock=self._clock)
+        return LeaderTerm(
+            term=term, engine=engine, writer=committer, sessions=self._sessions, clock=self._clock, outbox=self._outbox
+        )

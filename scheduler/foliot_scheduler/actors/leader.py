@@ -9,6 +9,8 @@ all of it: callers are told NO_LEADER, streams are closed, the state is dropped.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counts
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
@@ -18,15 +20,19 @@ from foliot.kit.mailbox import Mailbox, MailboxClosed, MailboxFull
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
 from foliot_scheduler.actors.journal import Encoded, Journal, Writer
-from foliot_scheduler.core.commands import Tick
+from foliot_scheduler.core.commands import CancelRun, RedriveRun, Tick, TriggerJob
 from foliot_scheduler.core.types import Micros
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from foliot.kit.clock import Clock
+    from foliot_scheduler.actors.outbox_signal import OutboxSignal
     from foliot_scheduler.actors.sessions import Sessions
     from foliot_scheduler.core.commands import Command
     from foliot_scheduler.core.effects import Effects, Reply
     from foliot_scheduler.core.engine import Engine
+    from foliot_scheduler.core.model import Worker
     from foliot_scheduler.core.types import JobId, TaskId
 
 MAILBOX_MAX = 20_000
@@ -36,15 +42,28 @@ UNCOMMITTED_MAX = 20_000
 """Changed tasks that may wait for the next commit before the engine pauses: a commit of so many takes about half a second.
 Behind a slow one the mailbox fills instead, and callers are told OVERLOADED; else each commit would be larger than the last."""
 
+LARGE = (TriggerJob, RedriveRun, CancelRun)
+"""Commands of which one may change 100,000 tasks, which takes 1 to 2 s to commit. Several of them must not become one commit: a
+leader that does not renew its term for 5 s is taken for a stalled one."""
+
 TIMER_RESOLUTION_S = 0.001
 """The engine is woken at most so often by its own timers, so that ten thousand due times spread over a second make batches."""
 
 _TERMS = Counter("foliot_leader_terms_total", unit="terms", description="Terms that this replica has led.")
 _LEADING = Gauge("foliot_leader", unit="replicas", description="1 while this replica leads, else 0.")
 _TASKS_LIVE = Gauge("foliot_tasks_live", unit="tasks", description="Tasks that have not ended.")
+_EPOCH = Gauge("foliot_leader_epoch", unit="terms", description="The term that this replica leads; 0 while it does not lead.")
+_READY_BY_QUEUE = Gauge(
+    "foliot_queue_ready", unit="tasks", description="Tasks that wait for a worker, by queue.", labels=("queue",)
+)
+_WORKERS = Gauge(
+    "foliot_workers", unit="workers", description="Workers and executors that the leader knows, by state.", labels=("state",)
+)
 _TASKS_READY = Gauge("foliot_tasks_ready", unit="tasks", description="Tasks that wait for a worker.")
 _LEASES_OPEN = Gauge("foliot_leases_open", unit="leases", description="Leases that workers hold.")
 _COMMANDS_WAITING = Gauge("foliot_leader_commands_waiting", unit="commands", description="Commands that wait for the engine.")
+
+_EVENTS = Counter("foliot_webhook_events_total", unit="events", description="Events that went into the outbox, for each webhook.")
 
 log = get_logger(__name__)
 
@@ -66,21 +85,47 @@ class Envelope(NamedTuple):
     reply: asyncio.Future[Reply] | None
 
 
+def _uncommitted(engine: Engine) -> int:
+    """Count what waits for the next commit: changed tasks, or events for webhooks where those are more."""
+    writes = engine.state.effects.writes
+    return max(len(writes.tasks), len(writes.deliveries))
+
+
 def no_leader(retry_after_s: float = 0.2) -> FoliotError:
     """The error for callers that reach nobody who leads; an election takes tens of milliseconds."""
     return FoliotError(ErrorReason.NO_LEADER, "no replica leads at the moment", retry_after_s=retry_after_s)
 
 
+def _standing(worker: Worker) -> str:
+    if worker.offline:
+        return "offline"
+    return "active" if worker.leases else "idle"
+
+
 class LeaderTerm(Generic[Encoded]):
     """Runs the engine for one term."""
 
-    def __init__(self, *, term: Term, engine: Engine, writer: Writer[Encoded], sessions: Sessions, clock: Clock) -> None:
-        """Take the term, an engine that holds the live state, where commits go, and the open worker streams."""
+    def __init__(
+        self,
+        *,
+        term: Term,
+        engine: Engine,
+        writer: Writer[Encoded],
+        sessions: Sessions,
+        clock: Clock,
+        outbox: OutboxSignal | None = None,
+    ) -> None:
+        """Take the term, an engine that holds the live state, where commits go, the open worker streams, and who sends events."""
         self.term = term
         self._engine = engine
         self._sessions = sessions
+        self._outbox = outbox
         self._clock = clock
         self._mailbox: Mailbox[Envelope] = Mailbox(MAILBOX_MAX)
+        self._drained: deque[Envelope] = deque()
+        """Commands that were taken from the mailbox and not applied yet."""
+        self._put_off: list[Envelope] = []
+        """Large ones that wait until the journal takes what has changed already."""
         self._waiting: list[asyncio.Future[Reply] | None] = []
         """Who waits for the replies that the engine has gathered, in their order."""
         self._in_commit: list[asyncio.Future[Reply] | None] = []
@@ -118,6 +163,7 @@ class LeaderTerm(Generic[Encoded]):
             await self.journal.prove()
             _TERMS.add()
             _LEADING.set(1)
+            _EPOCH.set(self.term.epoch)
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._decide(), name="leader.decide")
                 loops.create_task(self.journal.run(), name="leader.journal")
@@ -127,28 +173,39 @@ class LeaderTerm(Generic[Encoded]):
     async def drain(self) -> None:
         """Take no more commands, and wait until what was taken is committed."""
         self._mailbox.close()
-        while len(self._mailbox) or self._waiting or self._in_commit:
+        while len(self._mailbox) or self._put_off or self._waiting or self._in_commit:
             await self._clock.sleep(TIMER_RESOLUTION_S)
 
     async def _decide(self) -> None:
-        engine, clock = self._engine, self._clock
+        engine = self._engine
         while True:
-            while len(engine.state.effects.writes.tasks) > UNCOMMITTED_MAX:
+            while _uncommitted(engine) > UNCOMMITTED_MAX:
                 self._taken.clear()
                 await self._taken.wait()
-            batch = await self._next_batch()
-            # Noted first: should the engine find a bug, these callers are told that the term is over, like all others.
-            self._waiting.extend([envelope.reply for envelope in batch])
-            engine.apply([envelope.command for envelope in batch], Micros(clock.now_us()))
+            self._drained.extend(self._put_off)
+            self._put_off.clear()
+            self._drained.extend(self._mailbox.drain_nowait() if self._drained else await self._next_batch())
+            engine.apply(self._portion(), self.journal.now_us())
             heartbeats = engine.take_heartbeats()
             if heartbeats and self.journal.trusted:
                 self._sessions.confirm_heartbeats(heartbeats)
             self.journal.notify()
 
+    def _portion(self) -> Iterator[Command]:
+        """Give what was drained, one by one; large commands are put off once so much has changed that a commit is due."""
+        while self._drained:
+            envelope = self._drained.popleft()
+            if isinstance(envelope.command, LARGE) and _uncommitted(self._engine) > UNCOMMITTED_MAX:
+                self._put_off.append(envelope)
+                continue
+            # Noted first: should the engine find a bug, this caller is told that the term is over, like all others.
+            self._waiting.append(envelope.reply)
+            yield envelope.command
+
     async def _next_batch(self) -> list[Envelope]:
         """Wait for commands, or for the engine's next timer. Once drained there are no more: the term's end cancels the wait."""
         due = self._engine.next_due()
-        left = None if due is None else max((due - self._clock.now_us()) / 1e6, TIMER_RESOLUTION_S)
+        left = None if due is None else max((due - self.journal.now_us()) / 1e6, TIMER_RESOLUTION_S)
         try:
             async with asyncio.timeout(left):
                 return await self._mailbox.drain()
@@ -169,21 +226,37 @@ class LeaderTerm(Generic[Encoded]):
         self._in_commit, self._waiting = self._waiting, []
         return self._engine.take_effects()
 
+    def observe(self) -> None:
+        """Bring up to date what takes a walk to measure: to be called when somebody asks for the metrics."""
+        state = self._engine.state
+        _READY_BY_QUEUE.replace({(queue,): count for queue, count in state.ready.counts_by_queue().items()})
+        workers = Counts(_standing(worker) for worker in (*state.workers.values(), *state.executors.values()))
+        _WORKERS.replace({(standing,): workers[standing] for standing in ("active", "idle", "offline")})
+
     def _release(self, effects: Effects) -> None:
         waiting, self._in_commit = self._in_commit, []
         for future, reply in zip(waiting, effects.replies, strict=True):
             if future is not None and not future.done():
                 future.set_result(reply)
         self._sessions.send_off(effects)
+        if effects.writes.deliveries:
+            _EVENTS.add(len(effects.writes.deliveries))
+            if self._outbox is not None:
+                self._outbox.notify()
 
     def _end(self) -> None:
         """Tell everybody who waits that the term is over: what they asked for may or may not have taken effect."""
         self._mailbox.close()
-        left = [envelope.reply for envelope in self._mailbox.drain_nowait()]
+        left = [envelope.reply for envelope in (*self._drained, *self._put_off, *self._mailbox.drain_nowait())]
+        self._drained.clear()
+        self._put_off.clear()
         for future in (*self._in_commit, *self._waiting, *left):
             if future is not None and not future.done():
                 future.set_exception(no_leader())
         self._in_commit, self._waiting = [], []  # a drain under way need not wait for them any more
         self._sessions.close_all(worker_pb2.WorkResponse(drain=worker_pb2.Drain()))
         _LEADING.set(0)
+        _EPOCH.set(0)
+        _READY_BY_QUEUE.replace({})
+        _WORKERS.replace({})
         log.info("leader.term_ended", epoch=self.term.epoch)

@@ -19,7 +19,6 @@ class Leadership:
     def __init__(self) -> None:
         self._term: LeaderTerm[Any] | None = None
         self._leader_address = ""
-        self._leader_name = ""
         self._elected = asyncio.Event()
 
     @property
@@ -33,11 +32,6 @@ class Leadership:
         return 0 if self._term is None else self._term.term.epoch
 
     @property
-    def leader_name(self) -> str:
-        """The name of the replica that leads, as far as is known; empty: none."""
-        return self._leader_name
-
-    @property
     def leader_address(self) -> str:
         """The address of the replica that leads, as far as is known; empty: none."""
         return self._leader_address
@@ -45,18 +39,18 @@ class Leadership:
     def begin(self, term: LeaderTerm[Any]) -> None:
         """Lead from now on."""
         self._term = term
-        self.note_leader(term.term.replica, term.term.address)
+        self.note_leader(term.term.address)
         self._elected.set()
 
     def end(self) -> None:
         """Lead no more."""
         self._term = None
         self._elected.clear()
-        self.note_leader("", "")
+        self.note_leader("")
 
-    def note_leader(self, name: str, address: str) -> None:
-        """Note who leads, as PostgreSQL has it."""
-        self._leader_name, self._leader_address = name, address
+    def note_leader(self, address: str) -> None:
+        """Note where the leader is, as PostgreSQL has it; empty: there is none."""
+        self._leader_address = address
 
     async def wait_leading(self) -> None:
         """Wait until this replica leads."""
@@ -73,6 +67,11 @@ class Leadership:
         if self._term is None:
             raise no_leader()
         self._term.post(command)
+
+    def observe(self) -> None:
+        """Bring the leader's metrics up to date, if this replica leads."""
+        if self._term is not None:
+            self._term.observe()
 
     def knows_job(self, job_id: JobId) -> bool:
         """Whether the job is in the leader's memory."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from foliot_scheduler.core import jobs, leases, tasks, workers
+from foliot_scheduler.core import jobs, leases, tasks, webhooks, workers
 from foliot_scheduler.core.model import (
     Job,
     JobState,
@@ -30,9 +30,10 @@ from foliot_scheduler.core.model import (
 )
 from foliot_scheduler.core.readiness import count_parent
 from foliot_scheduler.core.runs import end_run
+from foliot_scheduler.core.subscriptions import Webhook, WebhookEvent
 from foliot_scheduler.core.timers import ClaimSilent, TaskDue
 from foliot_scheduler.core.transitions import LIVE_TASK_STATES, RunState, TaskState
-from foliot_scheduler.core.types import Micros, Token, WorkerId
+from foliot_scheduler.core.types import Micros, Project, Token, WorkerId
 from foliot_scheduler.specs.jobs import restore_job
 from foliot_scheduler.store.recovery import split_ids
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.engine import Engine
     from foliot_scheduler.core.model import JobPlan, TaskPlan
     from foliot_scheduler.core.state import State
-    from foliot_scheduler.core.types import JobId, Project, RunId, TaskId
+    from foliot_scheduler.core.types import JobId, RunId, TaskId
     from foliot_scheduler.specs.tasks import TaskPlans
     from foliot_scheduler.store.recovery import EndedTask, LiveRows, OpenBatch
 
@@ -61,6 +62,7 @@ async def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros,
     """
     state = engine.state
     state.now = now
+    _restore_webhooks(state, rows.webhooks)  # first: what the others lead to is told already
     job_plans: dict[tuple[JobId, int], JobPlan] = {}
     async for key in _in_turns(list(rows.job_specs), give_way):
         job_plans[key] = restore_job(rows.job_specs[key])
@@ -72,6 +74,8 @@ async def restore(engine: Engine, rows: LiveRows, plans: TaskPlans, now: Micros,
         _place_ended_task(state, ended)
     async for row in _in_turns(rows.tasks, give_way):
         _restore_task(state, row, plans, rows.checkpoints)
+    for task_id in rows.retried:
+        state.tasks[task_id].retried = True
     for row in rows.workers:
         _restore_worker(state, row)
     for batch in rows.batches:
@@ -86,6 +90,24 @@ async def _in_turns(rows: Sequence[Row], give_way: Callable[[], Awaitable[None]]
         for row in rows[start : start + _ROWS_PER_TURN]:
             yield row
         await give_way()
+
+
+def _restore_webhooks(state: State, rows: Sequence[asyncpg.Record]) -> None:
+    for row in rows:
+        state.webhooks[row["id"]] = Webhook(
+            row["id"],
+            row["project"],
+            row["url"],
+            row["description"],
+            frozenset(WebhookEvent(event) for event in row["events"]),
+            row["secret"],
+            row["enabled"],
+            row["created_at"],
+            row["updated_at"],
+            row["generation"],
+            row["disabled_reason"],
+        )
+    webhooks.index(state, state.webhooks.values())
 
 
 def _restore_job(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId, int], JobPlan]) -> None:
@@ -121,6 +143,7 @@ def _restore_run(state: State, row: asyncpg.Record, job_plans: dict[tuple[JobId,
         state=RunState(row["state"]),
         started=row["started_at"],
         cancelled=row["cancelled"],
+        redrive_of=row["redrive_of"],
         stored=Stored.LIVE,
     )
     # Filled below: every node has a task, live or ended.
@@ -147,6 +170,7 @@ def _place_ended_task(state: State, ended: EndedTask) -> None:
         position=ended.position,
         attempt=ended.attempt,
         stored=Stored.HISTORY,
+        row_state=ended.state,
     )
     if ended.state in {TaskState.FAILED, TaskState.CANCELLED}:
         run.failed_tasks += 1
@@ -174,13 +198,16 @@ def _restore_task(state: State, row: asyncpg.Record, plans: TaskPlans, checkpoin
         lost_attempts=row["lost_attempts"],
         due=row["due_at"],
         worker_id=row["worker_id"],
+        worker_address=row["worker_address"],
         started=row["started_at"],
         outcome=Outcome(row["outcome"]) if row["outcome"] is not None else None,
         exit_code=row["exit_code"],
         error=row["error"],
         checkpoint=checkpoints.get(row["id"], ""),
         stored=Stored.LIVE,
+        row_state=TaskState(row["state"]),
     )
+    task.row_priority = task.plan.priority
     state.tasks[task.id] = task
     if run is not None:
         run.tasks[position] = task
@@ -198,17 +225,28 @@ def _task_plan(spec: bytes, run: Run | None, position: int, plans: TaskPlans) ->
 
 def _restore_batch(state: State, batch: OpenBatch) -> None:
     """Take over the leases of a batch that still hold; a batch with none is closed."""
-    restored = LeaseBatch(batch.first_token, batch.worker_id, batch.leased, batch.task_ids, batch.attempts, 0, acknowledged=True)
+    restored = LeaseBatch(
+        batch.first_token,
+        batch.worker_id,
+        batch.leased,
+        batch.task_ids,
+        batch.attempts,
+        0,
+        acknowledged=True,
+        project=batch.project,
+    )
     for number, (task_id, attempt) in enumerate(zip(batch.task_ids, batch.attempts, strict=True)):
         task = state.tasks.get(task_id)
         if task is None or not (task.attempt < attempt or (task.attempt == attempt and task.state is TaskState.RUNNING)):
             continue
         if task.lease is not None:
             _drop(state, task.lease)  # an earlier batch named an earlier attempt, and the row knew of neither
-        worker = _holder(state, task.project, batch.worker_id)
+        worker = _holder(state, batch.project, batch.worker_id)
         lease = Lease(Token(batch.first_token + number), task, attempt, worker, restored)
         if task.started is None or task.attempt != attempt:
+            # The row knows of the attempt neither when it started nor where it runs.
             task.started = None
+            task.worker_address = worker.profile.hostname
         task.attempt = attempt
         task.state = TaskState.RUNNING
         task.worker_id = batch.worker_id
@@ -246,45 +284,48 @@ def _restore_worker(state: State, row: asyncpg.Record) -> None:
         frozenset(row["functions"]),
         tuple(row["tags"] or ()),
     )
-    worker = _expect(state, profile, row["project"] if row["is_executor"] else None, row["registered_at"])
+    worker = _expect(state, profile, row["project"] or None, row["registered_at"], is_executor=row["is_executor"])
     worker.last_heard = row["last_heartbeat_at"]
-    worker.succeeded = row["tasks_completed"]
-    worker.failed = row["tasks_failed"]
     if row["cpu"] is not None:
         worker.resources = Resources(row["cpu"], row["memory"], row["disk"])
 
 
-def _expect(state: State, profile: WorkerProfile, project: Project | None, registered: Micros) -> Worker:
+def _expect(
+    state: State, profile: WorkerProfile, project: Project | None, registered: Micros, *, is_executor: bool = False
+) -> Worker:
     """Have a worker until it is taken for gone unless it has come back; an executor speaks less often than others."""
-    is_executor = project is not None
     until = Micros(state.now + (state.settings.claim_ttl if is_executor else state.settings.takeover_grace))
     worker = Worker(profile, registered, 0, until, project=project, is_executor=is_executor, last_heard=state.now)
-    if project is None:
-        state.workers[profile.id] = worker
-    else:
+    if is_executor and project is not None:
         state.executors[project, profile.id] = worker
+    else:
+        state.workers[profile.id] = worker
     workers.watch(state, worker, until)
     return worker
 
 
-def _holder(state: State, project: Project, worker_id: WorkerId) -> Worker:
-    """Return who holds a lease of a project's task."""
-    holder = state.executors.get((project, worker_id)) or state.workers.get(worker_id)
+def _holder(state: State, project: str, worker_id: WorkerId) -> Worker:
+    """Return who holds a lease: a worker, or an executor of a project."""
+    holder = state.executors.get((Project(project), worker_id)) if project else None
+    holder = holder or state.workers.get(worker_id)
     if holder is not None:
         return holder
     # Its row is written with its first word to a leader, so this is one that the rows do not tell of: known by name only.
     profile = WorkerProfile(worker_id, "", "", 0, frozenset(), (), frozenset(), frozenset(), ())
-    return _expect(state, profile, None, state.now)
+    # By its name too one tells a worker of one project from an executor (see api/worker_stream.py).
+    is_executor = bool(project) and not worker_id.startswith(f"{project}:")
+    return _expect(state, profile, Project(project) if project else None, state.now, is_executor=is_executor)
 
 
 async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable[None]]) -> None:
     """Let every live task go on from where it stands."""
     live = list(state.tasks.values())
+    culprits: dict[TaskId, TaskId | None] = {}
     async for task in _in_turns(live, give_way):
         if task.run is not None:
             _count_parents(task.run, task)
         elif task.depends_on:
-            tasks.attach(state, task, _ended_dependencies(task, rows.dependencies))
+            culprits[task.id] = tasks.attach(state, task, _ended_dependencies(task, rows.dependencies))
     # Only now, as a task that ends tells those that wait for it.
     async for task in _in_turns(live, give_way):
         match task.state:
@@ -299,7 +340,7 @@ async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable
                 if task.started is not None:
                     leases.watch_timeout(state, task.lease)
             case _:
-                tasks.decide(state, task, None)
+                tasks.decide(state, task, culprits.get(task.id))
     tasks.settle(state)
     for run in list(state.runs.values()):
         if not run.open_tasks:

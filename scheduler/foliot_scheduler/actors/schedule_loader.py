@@ -28,6 +28,7 @@ from foliot_scheduler.actors.term_loop import TermLoop
 from foliot_scheduler.core.commands import JobsDue
 from foliot_scheduler.core.types import Micros
 from foliot_scheduler.store import schedules
+from foliot_scheduler.store.clock import read_clock
 from foliot_scheduler.store.errors import StoreError
 from foliot_scheduler.store.pool import Connection, Pool, Row, translated
 
@@ -84,6 +85,9 @@ class LoadReport:
 class DueReader(Protocol):
     """Reads schedules, all in one connection."""
 
+    async def read_clock(self) -> Micros:
+        """Read the store's time, which the leader fires by; raises StoreError."""
+
     def due_jobs(self, *, since: Micros, until: Micros) -> AsyncGenerator[list[JobId], None]:
         """Read the ids of jobs that fire within a span, earliest first, in pages; raises StoreError."""
 
@@ -122,6 +126,9 @@ class _ConnectionReader:
     def __init__(self, conn: Connection, shard: int) -> None:
         self._conn = conn
         self._shard = shard
+
+    async def read_clock(self) -> Micros:
+        return await read_clock(self._conn)
 
     def due_jobs(self, *, since: Micros, until: Micros) -> AsyncGenerator[list[JobId], None]:
         return schedules.due_jobs(self._conn, self._shard, since=since, until=until)
@@ -177,18 +184,19 @@ class ScheduleLoader(TermLoop):
         """Read the jobs that fire before the new horizon, and post those that the leader does not know. Raises StoreError."""
         epoch = self._leadership.epoch
         since = self._horizon
-        until = Micros(self._clock.now_us() + round(self._settings.ahead_s * 1_000_000))
         seen = loaded = 0
-        async with self._store.reading() as reader, contextlib.aclosing(reader.due_jobs(since=since, until=until)) as pages:
-            async for page in pages:
-                seen += len(page)
-                unknown = [job_id for job_id in page if not self._leadership.knows_job(job_id)]
-                if not unknown:
-                    continue
-                jobs = await self._convert(await reader.read_jobs(unknown))
-                if not self._post(JobsDue(jobs), epoch):
-                    return LoadReport(seen, loaded, since, complete=False)
-                loaded += len(jobs)
+        async with self._store.reading() as reader:
+            until = Micros(await reader.read_clock() + round(self._settings.ahead_s * 1_000_000))
+            async with contextlib.aclosing(reader.due_jobs(since=since, until=until)) as pages:
+                async for page in pages:
+                    seen += len(page)
+                    unknown = [job_id for job_id in page if not self._leadership.knows_job(job_id)]
+                    if not unknown:
+                        continue
+                    jobs = await self._convert(await reader.read_jobs(unknown))
+                    if not self._post(JobsDue(jobs), epoch):
+                        return LoadReport(seen, loaded, since, complete=False)
+                    loaded += len(jobs)
         if until <= since:  # the clock was set back
             return LoadReport(seen, loaded, since, complete=True)
         if self._leadership.epoch != epoch:

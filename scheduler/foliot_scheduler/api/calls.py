@@ -1,16 +1,21 @@
-"""Who calls: what every call's metadata says. The one place that reads it."""
+"""Who calls, in which project, and whether they may: what every call's metadata says. The one place that reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from foliot.kit.errors import FoliotError
+from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.following import NEW_KEY_ENTRY
+from foliot_scheduler.core.access import ANY_PROJECT, NOBODY, TRUSTED, Access, Caller, denial
 from foliot_scheduler.core.types import DEFAULT_PROJECT, Project
 
 if TYPE_CHECKING:
     from foliot_scheduler.api.ports import ServicerContext
+
+AUTHORIZATION_ENTRY: Final = "authorization"
+"""Metadata entry that carries the credential, as HTTP's header of this name does."""
 
 PROJECT_ENTRY: Final = "foliot-project"
 """Metadata entry that names the project."""
@@ -31,9 +36,18 @@ class Call:
     """Everything the call sees or makes belongs to it."""
     forwarded: bool = False
     """Whether another replica passed it on."""
+    key_is_new: bool = False
+    """Whether its idempotency key was made for it, by a client that says so of no second try."""
+    caller: Caller = TRUSTED
+    """Who calls."""
 
 
-_DEFAULT: Final = Call(DEFAULT_PROJECT)
+class Authenticate(Protocol):
+    """Says who a credential stands for."""
+
+    async def __call__(self, authorization: str) -> Caller:
+        """Check the value of an Authorization entry. Raises FoliotError UNAUTHENTICATED, or StoreError where nobody can say."""
+        ...
 
 
 def remaining_s(context: ServicerContext) -> float | None:
@@ -41,16 +55,72 @@ def remaining_s(context: ServicerContext) -> float | None:
     return cast("float | None", context.time_remaining())
 
 
-def read_call(metadata: MetadataEntries | None) -> Call:
-    """Read a call's metadata. Raises FoliotError for what breaks a rule."""
-    project, forwarded = "", False
-    for key, value in metadata or ():
-        if key == PROJECT_ENTRY and isinstance(value, str):
-            project = value
-        elif key == FORWARDED_ENTRY:
-            forwarded = True
-    if len(project) > PROJECT_CHARS_MAX:
-        raise FoliotError.invalid(PROJECT_ENTRY, f"must be at most {PROJECT_CHARS_MAX} characters", rule="too_long")
-    if not project and not forwarded:
-        return _DEFAULT
-    return Call(Project(project) if project else DEFAULT_PROJECT, forwarded)
+class CallReader:
+    """Reads the metadata of calls and lets in those that may come.
+
+    A forwarded call carries its caller's credential, and is checked again where it arrives: replicas need not trust each other.
+    """
+
+    def __init__(self, authenticate: Authenticate | None = None) -> None:
+        """Take who checks credentials; None: authentication is off, and every caller may do everything."""
+        self._authenticate = authenticate
+
+    @property
+    def checks(self) -> bool:
+        """Whether callers have to say who they are."""
+        return self._authenticate is not None
+
+    async def read_call(self, metadata: MetadataEntries | None, access: Access) -> Call:
+        """Answer who calls and in which project.
+
+        Raises FoliotError: UNAUTHENTICATED, PERMISSION_DENIED, INVALID_FIELD for what breaks a rule; StoreError.
+        """
+        project, authorization, forwarded, key_is_new = "", "", False, False
+        for key, value in metadata or ():
+            if key == PROJECT_ENTRY and isinstance(value, str):
+                project = value
+            elif key == AUTHORIZATION_ENTRY and isinstance(value, str):
+                if authorization:
+                    raise FoliotError(ErrorReason.UNAUTHENTICATED, "the authorization is given twice")
+                authorization = value
+            elif key == FORWARDED_ENTRY:
+                forwarded = True
+            elif key == NEW_KEY_ENTRY:
+                key_is_new = True
+        if project:
+            check_project(PROJECT_ENTRY, project)
+        if self._authenticate is None:
+            if not project and not forwarded:
+                return _DEFAULT_WITH_NEW_KEY if key_is_new else _DEFAULT
+            return Call(Project(project) if project else DEFAULT_PROJECT, forwarded, key_is_new)
+        if not authorization and access.open:
+            return Call(DEFAULT_PROJECT, forwarded, caller=NOBODY)
+        caller = await self._authenticate(authorization)
+        refusal = denial(caller, access)
+        if refusal is not None:
+            raise FoliotError(ErrorReason.PERMISSION_DENIED, refusal)
+        return Call(_project_of(caller, project), forwarded, key_is_new, caller)
+
+
+_DEFAULT: Final = Call(DEFAULT_PROJECT)
+_DEFAULT_WITH_NEW_KEY: Final = Call(DEFAULT_PROJECT, key_is_new=True)
+
+
+def _project_of(caller: Caller, named: str) -> Project:
+    if caller.any_project:
+        return Project(named) if named else DEFAULT_PROJECT
+    if named and named != caller.project:
+        raise FoliotError(
+            ErrorReason.PERMISSION_DENIED,
+            f"the credential is for the project {caller.project} alone",
+            metadata={"project": caller.project},
+        )
+    return caller.project
+
+
+def check_project(field: str, name: str) -> None:
+    """Hold the name of one project to its rules. Raises FoliotError INVALID_FIELD naming the field."""
+    if len(name) > PROJECT_CHARS_MAX:
+        raise FoliotError.invalid(field, f"must be at most {PROJECT_CHARS_MAX} characters", rule="too_long")
+    if name == ANY_PROJECT or not name.isprintable():
+        raise FoliotError.invalid(field, "must name one project, in printable characters", rule="malformed")

@@ -1,6 +1,6 @@
 """What every call passes on its way in and out.
 
-In order: the caller's project is read, a span is opened, a write that reached a replica that does not lead is
+In order: the caller is known and let in or not, a span is opened, a write that reached a replica that does not lead is
 forwarded, the request is parsed, the service answers, and whatever it raised becomes a status. The handlers take
 and give bytes, so that forwarding touches no message and malformed requests get an answer of ours; they are made
 once for each method, because gRPC's own interceptors are looked up and chained anew for every call.
@@ -9,7 +9,8 @@ once for each method, because gRPC's own interceptors are looked up and chained 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, TypeVar
 
 import grpc
@@ -21,9 +22,12 @@ from foliot.kit.errors import FoliotError, abort
 from foliot.kit.logs import get_logger
 from foliot.kit.telemetry import Counter, Histogram, extract_metadata, get_tracer
 from foliot.v1 import worker_pb2
-from foliot_scheduler.api.calls import Call, read_call
+from foliot_scheduler.api.calls import Call, CallReader
+from foliot_scheduler.api.credentials import RECHECK_S
 from foliot_scheduler.api.errors import to_foliot_error
 from foliot_scheduler.api.wire import parse_request
+from foliot_scheduler.core.access import Access
+from foliot_scheduler.store.errors import StoreError
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -59,45 +63,52 @@ class Service(Protocol):
     DESCRIPTOR: ClassVar[ServiceDescriptor]
     WRITES: ClassVar[frozenset[str]]
     """The RPCs that need the leader."""
+    ACCESS: ClassVar[Mapping[str, Access]]
+    """What each RPC asks of its caller."""
 
 
 class Passage:
     """Makes gRPC's handlers of services."""
 
-    def __init__(self, *, leader: LeaderPort, forwarder: Forwarder, clock: Clock) -> None:
+    def __init__(self, *, leader: LeaderPort, forwarder: Forwarder, clock: Clock, reader: CallReader | None = None) -> None:
+        """Take who lets callers in; without one, authentication is off."""
         self._leader = leader
         self._forwarder = forwarder
         self._clock = clock
+        self._reader = reader or CallReader()
 
     def handlers(self, service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         """The handlers of one service. Raises AttributeError if it lacks a method of the contract."""
         descriptor = service.DESCRIPTOR
         assert service.WRITES.issubset(descriptor.methods_by_name), "a write that is no RPC"
         return grpc.method_handlers_generic_handler(
-            descriptor.full_name, {method.name: self._handler(service, method) for method in descriptor.methods}
+            descriptor.full_name,
+            {method.name: self._handler(service, method) for method in descriptor.methods},
         )
 
     def _handler(self, service: Service, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
         function = getattr(service, method.name)
+        access = service.ACCESS[method.name]
         request_type = GetMessageClass(method.input_type)
         if method.client_streaming and method.server_streaming:
-            return self._work_stream(method, function)
+            return self._work_stream(method, function, access)
         if method.client_streaming:
-            return self._stream_unary(method, function, request_type)
+            return self._stream_unary(method, function, request_type, access)
         if method.server_streaming:
-            return self._unary_stream(method, function, request_type)
-        return self._unary(method, function, request_type, writes=method.name in service.WRITES)
+            return self._unary_stream(method, function, request_type, access)
+        return self._unary(method, function, request_type, access, writes=method.name in service.WRITES)
 
     def _unary(
         self,
         method: MethodDescriptor,
         function: Callable[[Any, Call], Awaitable[Message]],
         request_type: type[Message],
+        access: Access,
         *,
         writes: bool,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         path = f"/{method.containing_service.full_name}/{method.name}"
-        leader, forwarder = self._leader, self._forwarder
+        leader, forwarder, read_call = self._leader, self._forwarder, self._reader.read_call
 
         async def answer(raw: bytes, context: ServicerContext, call: Call) -> bytes:
             if writes and not leader.leading:
@@ -109,7 +120,7 @@ class Passage:
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
             passing = _Passing(method, context, self._clock)
             try:
-                call = read_call(passing.metadata)
+                call = await read_call(passing.metadata, access)
                 with passing.span():
                     response = await answer(raw, context, call)
                 passing.status = "OK"
@@ -126,13 +137,17 @@ class Passage:
         method: MethodDescriptor,
         function: Callable[[Any, Call], AsyncIterator[Message]],
         request_type: type[Message],
+        access: Access,
     ) -> grpc.RpcMethodHandler[Any, Any]:
+        read_call = self._reader.read_call
+
         async def serve(raw: bytes, context: ServicerContext) -> AsyncIterator[bytes]:
             passing = _Passing(method, context, self._clock)
             try:
-                call = read_call(passing.metadata)
+                call = await read_call(passing.metadata, access)
                 # No span: it would stay open for as long as somebody watches.
                 async for message in function(parse_request(request_type, raw), call):
+                    await read_call(passing.metadata, access)  # the credential may have ended since
                     yield message.SerializeToString()
                 passing.status = "OK"
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
@@ -147,15 +162,20 @@ class Passage:
         method: MethodDescriptor,
         function: Callable[[AsyncIterator[Any], Call], Awaitable[Message]],
         request_type: type[Message],
+        access: Access,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        async def parsed(requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        read_call = self._reader.read_call
+
+        async def parsed(requests: AsyncIterator[bytes], passing: _Passing) -> AsyncIterator[Message]:
             async for raw in requests:
+                await read_call(passing.metadata, access)  # the credential may have ended since
                 yield parse_request(request_type, raw)
 
         async def serve(requests: AsyncIterator[bytes], context: ServicerContext) -> bytes:
             passing = _Passing(method, context, self._clock)
             try:
-                response = await function(parsed(requests), read_call(passing.metadata))
+                call = await read_call(passing.metadata, access)
+                response = await function(parsed(requests, passing), call)
                 passing.status = "OK"
                 return response.SerializeToString()
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
@@ -165,12 +185,15 @@ class Passage:
 
         return grpc.stream_unary_rpc_method_handler(serve)
 
-    def _work_stream(self, method: MethodDescriptor, work: ServeWork) -> grpc.RpcMethodHandler[Any, Any]:
+    def _work_stream(self, method: MethodDescriptor, work: ServeWork, access: Access) -> grpc.RpcMethodHandler[Any, Any]:
         async def serve(_requests: object, context: ServicerContext) -> None:
             passing = _Passing(method, context, self._clock)
             try:
-                read_call(passing.metadata)
-                await work(context)
+                call = await self._reader.read_call(passing.metadata, access)
+                if self._reader.checks:
+                    await self._while_let_in(work(context, call), passing, access)
+                else:
+                    await work(context, call)
                 passing.status = "OK"
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker is told
                 await passing.fail(error)
@@ -183,6 +206,28 @@ class Passage:
             request_deserializer=_work_request,
             response_serializer=worker_pb2.WorkResponse.SerializeToString,
         )
+
+    async def _while_let_in(self, work: Coroutine[None, None, None], passing: _Passing, access: Access) -> None:
+        """Serve a stream for as long as its credential is good; raises FoliotError when it no longer is."""
+
+        async def watch() -> None:
+            while True:
+                await self._clock.sleep(RECHECK_S)
+                # Where PostgreSQL is away nobody can have been refused meanwhile either.
+                with contextlib.suppress(StoreError):
+                    await self._reader.read_call(passing.metadata, access)
+
+        serving = asyncio.create_task(work, name="work.serve")
+        watching = asyncio.create_task(watch(), name="work.watch_credential")
+        try:
+            await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (serving, watching):
+                task.cancel()
+            await asyncio.wait({serving, watching})
+        for task in (serving, watching):
+            if not task.cancelled():
+                task.result()
 
 
 def _work_request(raw: bytes) -> worker_pb2.WorkRequest:

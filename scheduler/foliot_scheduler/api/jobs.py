@@ -6,7 +6,7 @@ for a caller who named no version the change is made again from what the job has
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from foliot.kit.errors import ErrorReason, FoliotError
@@ -15,7 +15,11 @@ from foliot.v1 import job_pb2
 from foliot_scheduler.api import messages
 from foliot_scheduler.api.answers import find_repeated
 from foliot_scheduler.api.errors import no_leader
+from foliot_scheduler.api.job_records import job_record, planned, restored
+from foliot_scheduler.api.previews import preview
 from foliot_scheduler.api.requests import (
+    PAGE_SIZE_MAX,
+    WITH_TASKS_PAGE_MAX,
     PageTokens,
     bad_page_token,
     check_token_or_offset,
@@ -28,15 +32,18 @@ from foliot_scheduler.api.requests import (
 )
 from foliot_scheduler.api.wishes import Wishes, not_found
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.access import READ, WRITE, Access
 from foliot_scheduler.core.effects import Repeated
 from foliot_scheduler.core.model import Job, JobState, Run
 from foliot_scheduler.core.types import JobId, RunId
 from foliot_scheduler.specs import job_changes
-from foliot_scheduler.specs.enums import JOB_STATES
-from foliot_scheduler.specs.jobs import KEY_BYTES_MAX, plan_job, restore_job
-from foliot_scheduler.specs.records import JobPlans, job_from_row
+from foliot_scheduler.specs.enums import JOB_SHAPES, JOB_STATES
+from foliot_scheduler.specs.jobs import KEY_BYTES_MAX
+from foliot_scheduler.specs.records import JobPlans
 from foliot_scheduler.specs.rules import Violations, check_text
 from foliot_scheduler.store import reads
+from foliot_scheduler.store.fires import list_fires, schedule_of
+from foliot_scheduler.store.job_specs import read_specs
 from foliot_scheduler.store.lists import BadPageEndError
 
 if TYPE_CHECKING:
@@ -49,7 +56,6 @@ if TYPE_CHECKING:
     from foliot_scheduler.api.ports import LeaderPort
     from foliot_scheduler.core.commands import Command, Once
     from foliot_scheduler.core.effects import Reply
-    from foliot_scheduler.core.model import JobPlan
     from foliot_scheduler.core.types import Project
     from foliot_scheduler.store.reads import Reader
     from foliot_scheduler.store.rows import JobRow
@@ -57,18 +63,47 @@ if TYPE_CHECKING:
 UPDATE_TRIES_MAX: Final = 5
 """How often a change is made anew because the job changed meanwhile; that many in a row are a quarrel between callers."""
 
-BIG_JOB_TASKS: Final = 500
-"""From how many tasks on a job is planned in a thread: planning takes some 10 µs a task, and must not hold up the event loop."""
+SPECS_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Of the specs of a page with tasks: half of the largest message."""
 
-BIG_JOB_BYTES: Final = 30 * BIG_JOB_TASKS
-"""The same for a spec that is not parsed yet: a task takes some 30 bytes, or more."""
+_SETTABLE_STATES: Final[dict[int, JobState]] = {
+    job_pb2.JOB_STATE_ACTIVE: JobState.ACTIVE,
+    job_pb2.JOB_STATE_PAUSED: JobState.PAUSED,
+}
+"""What UpdateJob may make of a job."""
+
+_EXHAUSTED: Final[dict[int, bool]] = {
+    job_pb2.SCHEDULE_PROGRESS_PENDING: False,
+    job_pb2.SCHEDULE_PROGRESS_EXHAUSTED: True,
+}
+"""Whether the schedules of a list have no due time left."""
 
 
 class JobService:
     """Serves foliot.v1.JobService; a method for each RPC, which the contract documents."""
 
     DESCRIPTOR: ClassVar[ServiceDescriptor] = job_pb2.DESCRIPTOR.services_by_name["JobService"]
-    WRITES: ClassVar[frozenset[str]] = frozenset(DESCRIPTOR.methods_by_name) - {"GetJob", "ListJobs"}
+    WRITES: ClassVar[frozenset[str]] = frozenset(DESCRIPTOR.methods_by_name) - {
+        "GetJob",
+        "ListJobs",
+        "PreviewSchedule",
+        "ListFires",
+    }
+    ACCESS: ClassVar[Mapping[str, Access]] = {
+        "CreateJob": WRITE,
+        "UpdateJob": WRITE,
+        "AddJobTask": WRITE,
+        "UpdateJobTask": WRITE,
+        "DeleteJobTask": WRITE,
+        "PauseJob": WRITE,
+        "ResumeJob": WRITE,
+        "DeleteJob": WRITE,
+        "TriggerJob": WRITE,
+        "GetJob": READ,
+        "ListJobs": READ,
+        "PreviewSchedule": READ,
+        "ListFires": READ,
+    }
 
     def __init__(self, *, leader: LeaderPort, reader: Reader, clock: Clock) -> None:
         self._leader = leader
@@ -83,9 +118,9 @@ class JobService:
         """See the contract."""
         if not request.HasField("spec"):
             raise FoliotError.invalid("spec", "is required", rule="required")
-        once = once_of(request)
-        plan = await _planned(request.spec)
-        reply: Reply = await find_repeated(self._reader, self._clock, call.project, once)
+        once = once_of(request, call)
+        plan = await planned(request.spec)
+        reply: Reply = await find_repeated(self._reader, call.project, once)
         if reply is None:
             reply = await self._wishes.grant(commands.CreateJob(call.project, plan, request.paused, once))
         if isinstance(reply, Repeated):
@@ -96,12 +131,14 @@ class JobService:
     async def GetJob(self, request: job_pb2.GetJobRequest, call: Call) -> job_pb2.GetJobResponse:
         """See the contract."""
         row = await self._row(call.project, job_id_of(request.job_id))
-        graph = (await self._restored(row)).graph
+        graph = (await restored(row, self._plans)).graph
         return job_pb2.GetJobResponse(job=messages.job_message(row, graph=graph))
 
     async def ListJobs(self, request: job_pb2.ListJobsRequest, call: Call) -> job_pb2.ListJobsResponse:
         """See the contract."""
         state = enum_of("state", request.state, JOB_STATES) if request.state else None
+        shape = enum_of("shape", request.shape, JOB_SHAPES) if request.shape else None
+        exhausted = enum_of("progress", request.progress, _EXHAUSTED) if request.progress else None
         check_token_or_offset(request)
         tokens = PageTokens(request)
         try:
@@ -112,15 +149,20 @@ class JobService:
                 name=filter_text("name", request.name),
                 tag=filter_text("tag", request.tag),
                 surface=filter_text("surface", request.surface),
-                limit=page_size_of(request.page_size),
+                shape=shape,
+                exhausted=exhausted,
+                limit=page_size_of(request.page_size, most=WITH_TASKS_PAGE_MAX if request.with_tasks else PAGE_SIZE_MAX),
                 end=tokens.read(request.page_token),
                 offset=offset_of(request.offset),
                 with_total=request.with_total,
             )
         except BadPageEndError:
             raise bad_page_token() from None
+        found = page.rows
+        if request.with_tasks:
+            found = await read_specs(self._reader, found, bytes_max=SPECS_BYTES_MAX)
         return job_pb2.ListJobsResponse(
-            jobs=[messages.job_message(row, work=False) for row in page.rows],
+            jobs=[messages.job_message(row, with_tasks=request.with_tasks) for row in found],
             next_page_token=tokens.write(page.end),
             total=page.total or 0,
         )
@@ -131,26 +173,49 @@ class JobService:
             raise not_found("job")
         return row
 
+    # ---- due times
+
+    async def PreviewSchedule(self, request: job_pb2.PreviewScheduleRequest, call: Call) -> job_pb2.PreviewScheduleResponse:
+        """See the contract."""
+        return await preview(request, call.project, self._reader, self._clock)
+
+    async def ListFires(self, request: job_pb2.ListFiresRequest, call: Call) -> job_pb2.ListFiresResponse:
+        """See the contract."""
+        job_id = job_id_of(request.job_id)
+        tokens = PageTokens(request)
+        limit, end = page_size_of(request.page_size), tokens.read(request.page_token)
+        if await schedule_of(self._reader, call.project, job_id) is None:
+            raise not_found("job")
+        try:
+            page = await list_fires(self._reader, job_id, skipped_only=request.skipped_only, limit=limit, end=end)
+        except BadPageEndError:
+            raise bad_page_token() from None
+        return job_pb2.ListFiresResponse(
+            fires=[messages.fire_message(row) for row in page.rows], next_page_token=tokens.write(page.end)
+        )
+
     # ---- changing
 
     async def UpdateJob(self, request: job_pb2.UpdateJobRequest, call: Call) -> job_pb2.UpdateJobResponse:
         """See the contract."""
         if request.version < 0:
             raise FoliotError.invalid("version", "must be at least 1, or 0 for any", rule="out_of_range")
-        job = await self._change(
-            call.project,
-            job_id_of(request.job_id),
-            lambda stored: job_changes.merge_job(stored, request.spec, request.update_fields),
-            version=request.version,
-        )
+        state = enum_of("state", request.state, _SETTABLE_STATES) if request.state else None
+
+        def change(stored: job_pb2.JobSpec) -> job_pb2.JobSpec | None:
+            if state is not None and not request.update_fields:
+                return None
+            return job_changes.merge_job(stored, request.spec, request.update_fields)
+
+        job = await self._change(call.project, job_id_of(request.job_id), change, version=request.version, state=state)
         return job_pb2.UpdateJobResponse(job=_shown(job))
 
     async def AddJobTask(self, request: job_pb2.AddJobTaskRequest, call: Call) -> job_pb2.AddJobTaskResponse:
         """See the contract."""
         _require_task(given=request.HasField("task"))
         job_id = job_id_of(request.job_id)
-        once = once_of(request)
-        reply: Reply = await find_repeated(self._reader, self._clock, call.project, once)
+        once = once_of(request, call)
+        reply: Reply = await find_repeated(self._reader, call.project, once)
         if reply is None:
             reply = await self._change(call.project, job_id, lambda stored: job_changes.add_task(stored, request.task), once=once)
         if isinstance(reply, Repeated):
@@ -177,12 +242,16 @@ class JobService:
         self,
         project: Project,
         job_id: JobId,
-        change: Callable[[job_pb2.JobSpec], job_pb2.JobSpec],
+        change: Callable[[job_pb2.JobSpec], job_pb2.JobSpec | None],
         *,
         version: int = 0,
         once: Once | None = None,
+        state: JobState | None = None,
     ) -> Reply:
-        """Make a new version of a job, and reply with it; from `version`, or from whichever it has if that is 0."""
+        """Make a new version of a job, and reply with it; from `version`, or from whichever it has if that is 0.
+
+        `change` gives the new spec, or None if that stays as it is.
+        """
         for attempt in range(1, UPDATE_TRIES_MAX + 1):
             epoch = self._leader.epoch
             row = await self._row(project, job_id)
@@ -190,12 +259,13 @@ class JobService:
                 raise not_found("job")
             if version and version != row.version:
                 raise _version_conflict(row.version)
-            plan = await _planned(change(job_pb2.JobSpec.FromString(row.spec)))
-            record = None if self._leader.knows_job(job_id) else await self._record(row)
+            spec = change(job_pb2.JobSpec.FromString(row.spec))
+            plan = None if spec is None else await planned(spec)
+            record = None if self._leader.knows_job(job_id) else await job_record(row, self._plans)
             if self._leader.epoch != epoch:
                 raise no_leader()  # what was read in an earlier term of this replica may have changed in another's since
             try:
-                reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record, once))
+                reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record, once, state))
             except FoliotError as error:
                 if error.reason is not ErrorReason.VERSION_CONFLICT or version or attempt == UPDATE_TRIES_MAX:
                     raise
@@ -222,14 +292,14 @@ class JobService:
 
     async def TriggerJob(self, request: job_pb2.TriggerJobRequest, call: Call) -> job_pb2.TriggerJobResponse:
         """See the contract."""
-        job_id, once = job_id_of(request.job_id), once_of(request)
-        reply: Reply = await find_repeated(self._reader, self._clock, call.project, once)
+        job_id, once = job_id_of(request.job_id), once_of(request, call)
+        reply: Reply = await find_repeated(self._reader, call.project, once)
         if reply is None:
-            traceparent = current_traceparent()
+            traceparent, obeys = current_traceparent(), request.obeys_concurrency_policy
             reply = await self._about(
                 call.project,
                 job_id,
-                lambda record: commands.TriggerJob(call.project, job_id, once, traceparent, record),
+                lambda record: commands.TriggerJob(call.project, job_id, once, traceparent, record, obeys),
             )
         if isinstance(reply, Repeated):
             run_id = RunId(reply.ids)
@@ -245,26 +315,9 @@ class JobService:
     async def _about(self, project: Project, job_id: JobId, command: Callable[[Job | None], Command]) -> Reply:
         async def read() -> Job | None:
             row = await reads.get_job(self._reader, project, job_id)
-            return None if row is None else await self._record(row)
+            return None if row is None else await job_record(row, self._plans)
 
         return await self._wishes.about_job(job_id, read, command)
-
-    async def _record(self, row: JobRow) -> Job:
-        await self._restored(row)
-        return job_from_row(row, self._plans)
-
-    async def _restored(self, row: JobRow) -> JobPlan:
-        if len(row.spec) > BIG_JOB_BYTES and self._plans.find(row.id, row.version) is None:
-            plan = await asyncio.to_thread(restore_job, row.spec)
-            if self._plans.find(row.id, row.version) is None:
-                self._plans.keep(row.id, row.version, plan)
-        return self._plans.restore(row.id, row.version, row.spec)
-
-
-async def _planned(spec: job_pb2.JobSpec) -> JobPlan:
-    if len(spec.tasks) < BIG_JOB_TASKS:
-        return plan_job(spec)
-    return await asyncio.to_thread(plan_job, spec)
 
 
 def _shown(reply: Reply) -> job_pb2.Job:

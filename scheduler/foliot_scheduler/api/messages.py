@@ -11,17 +11,22 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from foliot.kit.ids import format_uuid
-from foliot.v1 import job_pb2, run_pb2, spec_pb2, task_pb2, worker_pb2
+from foliot.v1 import access_pb2, job_pb2, run_pb2, spec_pb2, task_pb2, worker_pb2
+from foliot_scheduler.core.model import JobState
+from foliot_scheduler.core.shapes import shape_of_plan
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import Micros
 from foliot_scheduler.specs.enums import (
+    JOB_SHAPE_NUMBERS,
     JOB_STATE_NUMBERS,
     OUTCOME_NUMBERS,
+    ROLE_NUMBERS,
     RUN_STATE_NUMBERS,
     RUN_TRIGGER_NUMBERS,
     TASK_STATE_NUMBERS,
     TRIGGER_RULE_NUMBERS,
 )
+from foliot_scheduler.specs.jobs import shape_of_spec
 from foliot_scheduler.specs.masking import mask_job_spec, mask_task_spec
 from foliot_scheduler.specs.retry import ONE_ATTEMPT, plan_retry, retry_message
 from foliot_scheduler.store.rows import AttemptRow, JobRow, TaskRow
@@ -32,7 +37,9 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.graph import Graph
     from foliot_scheduler.core.model import Job, Task
     from foliot_scheduler.core.types import TaskId
-    from foliot_scheduler.store.rows import LogRow, RunRow, RunTaskRow, WorkerRow
+    from foliot_scheduler.store.api_keys import ApiKeyRow
+    from foliot_scheduler.store.fires import FireRow
+    from foliot_scheduler.store.rows import HeldTask, LogRow, RunRow, RunTaskRow, WorkerRow
 
 _SECOND_US: Final = 1_000_000
 
@@ -40,7 +47,7 @@ BRIEF_ERROR_CHARS: Final = 1_000
 """Of the error of a task shown in brief."""
 
 BRIEF_ERROR_CHARS_MANY: Final = 80
-"""The same where a run has more than MANY_TASKS: with 100,000 of them the answer still fits a message."""
+"""The same where an answer has more than MANY_TASKS: with 100,000 of them the answer still fits a message."""
 
 MANY_TASKS: Final = 1_000
 
@@ -83,6 +90,7 @@ def task_row(task: Task) -> TaskRow:
         task.started,
         task.ended,
         task.worker_id,
+        task.worker_address,
         task.traceparent,
     )
 
@@ -119,9 +127,11 @@ def task_message(row: TaskRow, *, dependencies: Sequence[TaskId] | None = None, 
     return message
 
 
-def whole_task_message(row: TaskRow, attempts: Sequence[AttemptRow], dependencies: Sequence[TaskId] | None) -> task_pb2.Task:
+def whole_task_message(
+    row: TaskRow, attempts: Sequence[AttemptRow], dependencies: Sequence[TaskId] | None, *, masked: bool = True
+) -> task_pb2.Task:
     """A task with its output, checkpoint and attempts."""
-    message = task_message(row, dependencies=dependencies)
+    message = task_message(row, dependencies=dependencies, masked=masked)
     message.output, message.error_output = row.output, row.error_output
     message.checkpoint_json = row.checkpoint
     for attempt in attempts:
@@ -142,7 +152,13 @@ def _fill_spec(spec: spec_pb2.TaskSpec, raw: bytes, *, masked: bool) -> None:
 
 
 def _attempt_message(row: AttemptRow) -> task_pb2.Attempt:
-    message = task_pb2.Attempt(number=row.number, worker_id=row.worker_id, outcome=OUTCOME_NUMBERS[row.outcome], error=row.error)
+    message = task_pb2.Attempt(
+        number=row.number,
+        worker_id=row.worker_id,
+        worker_address=row.worker_address,
+        outcome=OUTCOME_NUMBERS[row.outcome],
+        error=row.error,
+    )
     set_instant(message.started_at, row.started_at)
     set_instant(message.ended_at, row.ended_at)
     if row.exit_code is not None:
@@ -151,7 +167,7 @@ def _attempt_message(row: AttemptRow) -> task_pb2.Attempt:
 
 
 def _latest_attempt_message(row: TaskRow) -> task_pb2.Attempt:
-    message = task_pb2.Attempt(number=row.attempt, worker_id=row.worker_id or "")
+    message = task_pb2.Attempt(number=row.attempt, worker_id=row.worker_id or "", worker_address=row.worker_address)
     set_instant(message.started_at, row.started_at)
     if row.ended_at is not None:
         message.error = row.error
@@ -170,8 +186,8 @@ def log_line(row: LogRow) -> task_pb2.LogLine:
     return message
 
 
-def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = ()) -> run_pb2.Run:
-    """A run as it stands, with its tasks where they are given."""
+def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = (), *, tasks_shown: int = 0) -> run_pb2.Run:
+    """A run as it stands, with its tasks where they are given; `tasks_shown`: how many tasks the answer has in all."""
     message = run_pb2.Run(
         id=format_uuid(row.id),
         project=row.project,
@@ -179,6 +195,8 @@ def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = ()) -> run_pb2.Run:
         job_version=row.job_version,
         state=RUN_STATE_NUMBERS[row.state],
         trigger=RUN_TRIGGER_NUMBERS[row.trigger],
+        redrive_of="" if row.redrive_of is None else format_uuid(row.redrive_of),
+        redriven_by="" if row.redriven_by is None else format_uuid(row.redriven_by),
     )
     for state, number in TASK_STATE_NUMBERS.items():
         if count := row.counts.get(state, 0):
@@ -187,7 +205,7 @@ def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = ()) -> run_pb2.Run:
     set_instant(message.created_at, row.created_at)
     set_instant(message.started_at, row.started_at)
     set_instant(message.ended_at, row.ended_at)
-    error_chars = BRIEF_ERROR_CHARS_MANY if len(tasks) > MANY_TASKS else BRIEF_ERROR_CHARS
+    error_chars = BRIEF_ERROR_CHARS_MANY if max(len(tasks), tasks_shown) > MANY_TASKS else BRIEF_ERROR_CHARS
     for task in tasks:
         brief = message.tasks.add(
             id=format_uuid(task.id),
@@ -196,6 +214,10 @@ def run_message(row: RunRow, tasks: Sequence[RunTaskRow] = ()) -> run_pb2.Run:
             attempt=task.attempt,
             error=task.error[:error_chars],
             worker_id=task.worker_id or "",
+            exit_code=task.exit_code,
+            failed_attempts=task.failed_attempts,
+            output=task.output,
+            error_output=task.error_output,
         )
         set_instant(brief.started_at, task.started_at)
         set_instant(brief.ended_at, task.ended_at)
@@ -215,33 +237,47 @@ def job_row(job: Job) -> JobRow:
         job.fires_at,
         tuple(job.waiting_runs),
         job.plan.spec,
+        shape_of_plan(job.plan),
     )
 
 
-def job_message(row: JobRow, *, graph: Graph | None = None, work: bool = True) -> job_pb2.Job:
-    """A job as it stands; with the levels of its DAG where that is given, without its tasks' work where that is asked for."""
+def job_message(row: JobRow, *, graph: Graph | None = None, with_tasks: bool = True) -> job_pb2.Job:
+    """A job as it stands; with the levels of its DAG where that is given, without its tasks where that is asked for."""
     message = job_pb2.Job(id=format_uuid(row.id), project=row.project, state=JOB_STATE_NUMBERS[row.state], version=row.version)
     message.spec.MergeFromString(row.spec)
-    if work:
+    message.shape = JOB_SHAPE_NUMBERS[shape_of_spec(message.spec) if row.shape is None else row.shape]
+    message.task_count = len(message.spec.tasks) if row.task_count is None else row.task_count
+    if with_tasks:
         mask_job_spec(message.spec)
     else:
-        for task in message.spec.tasks:
-            task.spec.ClearField("work")
+        message.spec.ClearField("tasks")
     set_instant(message.created_at, row.created_at)
     set_instant(message.updated_at, row.updated_at)
-    set_instant(message.next_due_at, row.next_due_at)
+    if row.state is JobState.ACTIVE:  # a paused job remembers which due time it has not dealt with; nothing fires at it
+        set_instant(message.next_due_at, row.next_due_at)
     if graph is not None:
         for level in graph.levels():
             message.levels.add(keys=[graph.keys[position] for position in level])
     return message
 
 
-def worker_message(row: WorkerRow, current: Iterable[TaskId] = ()) -> worker_pb2.Worker:
-    """A worker as it stands, with the tasks it holds where they are given."""
+def fire_message(row: FireRow) -> job_pb2.Fire:
+    """What became of one due time."""
+    message = job_pb2.Fire(run_id="" if row.run_id is None else format_uuid(row.run_id), skip_reason=row.skip_reason)
+    set_instant(message.due_at, row.due_at)
+    set_instant(message.decided_at, row.decided_at)
+    return message
+
+
+def worker_message(row: WorkerRow, held: Sequence[HeldTask] | None = None) -> worker_pb2.Worker:
+    """A worker as it stands, with the caller's tasks that it holds where they are given.
+
+    Its row is written now and then only, so what it holds is the better witness of how much that is.
+    """
     if row.offline:
         state = worker_pb2.WORKER_STATE_OFFLINE
     else:
-        state = worker_pb2.WORKER_STATE_ACTIVE if row.current_tasks else worker_pb2.WORKER_STATE_IDLE
+        state = worker_pb2.WORKER_STATE_ACTIVE if row.current_tasks or held else worker_pb2.WORKER_STATE_IDLE
     message = worker_pb2.Worker(
         id=row.id,
         hostname=row.hostname,
@@ -251,10 +287,12 @@ def worker_message(row: WorkerRow, current: Iterable[TaskId] = ()) -> worker_pb2
         labels=row.labels,
         tags=row.tags,
         capacity=row.capacity,
-        current_task_ids=id_texts(current),
-        current_tasks=row.current_tasks,
+        current_task_ids=id_texts(task.id for task in held or ()),
+        current_task_names=[task.name for task in held or ()],
+        current_tasks=row.current_tasks if held is None else len(held),
         tasks_completed=row.tasks_completed,
         tasks_failed=row.tasks_failed,
+        is_executor=row.is_executor,
     )
     set_instant(message.registered_at, row.registered_at)
     set_instant(message.last_heartbeat_at, row.last_heartbeat_at)
@@ -268,3 +306,19 @@ def worker_message(row: WorkerRow, current: Iterable[TaskId] = ()) -> worker_pb2
 def id_texts(ids: Iterable[TaskId]) -> list[str]:
     """Ids as callers know them."""
     return [format_uuid(task_id) for task_id in ids]
+
+
+def api_key_message(row: ApiKeyRow) -> access_pb2.ApiKey:
+    """Show an API key, which nobody knows the secret of."""
+    message = access_pb2.ApiKey(
+        id=format_uuid(row.id),
+        name=row.name,
+        project=row.project,
+        role=ROLE_NUMBERS[row.role],
+        hint=row.hint,
+        requests_per_minute=row.requests_per_minute,
+    )
+    set_instant(message.created_at, row.created_at)
+    set_instant(message.expires_at, row.expires_at)
+    set_instant(message.revoked_at, row.revoked_at)
+    return message

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import grpc.aio
 
 if TYPE_CHECKING:
     from foliot.kit.clock import Clock
+    from foliot_scheduler.api.calls import Call
     from foliot_scheduler.core.commands import Command
     from foliot_scheduler.core.effects import Reply
     from foliot_scheduler.core.types import JobId, TaskId
@@ -75,8 +76,8 @@ class NoHints:
         await self._clock.sleep(timeout_s)
 
 
-ServeWork = Callable[[ServicerContext], Awaitable[None]]
-"""Serves one Work stream to its end, with `context.read()` (WorkRequest) and `context.write()` (WorkResponse).
+ServeWork = Callable[[ServicerContext, "Call"], Coroutine[None, None, None]]
+"""Serves one Work stream to its end, for the caller, with `context.read()` (WorkRequest) and `context.write()` (WorkResponse).
 
 Raises FoliotError. A message that is no valid protobuf is read as an empty WorkRequest.
 """

@@ -12,11 +12,14 @@ from google.protobuf.message import Message
 
 from foliot.kit.errors import FoliotError
 from foliot.kit.ids import parse_uuid
+from foliot_scheduler.api.calls import Call
 from foliot_scheduler.core.commands import Once
 from foliot_scheduler.core.types import JobId, RunId, TaskId
 from foliot_scheduler.specs.rules import Violations, check_text
 
 PAGE_SIZE_MAX: Final = 1_000
+WITH_TASKS_PAGE_MAX: Final = 100
+"""Of lists of jobs or runs with their tasks."""
 PAGE_SIZE_DEFAULT: Final = 100
 OFFSET_MAX: Final = 1_000_000
 KEY_BYTES_MAX: Final = 255
@@ -50,20 +53,26 @@ class Keyed(Protocol):
 
 def task_id_of(text: str, path: str = "task_id") -> TaskId:
     """Read a task's id."""
-    return TaskId(_uuid(text, path))
+    return TaskId(uuid_of(text, path))
 
 
 def run_id_of(text: str, path: str = "run_id") -> RunId:
     """Read a run's id."""
-    return RunId(_uuid(text, path))
+    return RunId(uuid_of(text, path))
 
 
 def job_id_of(text: str, path: str = "job_id") -> JobId:
     """Read a job's id."""
-    return JobId(_uuid(text, path))
+    return JobId(uuid_of(text, path))
 
 
-def _uuid(text: str, path: str) -> bytes:
+def api_key_id_of(text: str) -> bytes:
+    """Read an API key's id."""
+    return uuid_of(text, "api_key_id")
+
+
+def uuid_of(text: str, path: str) -> bytes:
+    """Read an id of any kind."""
     if not text:
         raise FoliotError.invalid(path, "is required", rule="required")
     try:
@@ -100,10 +109,10 @@ def enums_of(path: str, numbers: Iterable[int], table: Mapping[int, EnumT]) -> l
     return list(dict.fromkeys(enum_of(f"{path}[{at}]", number, table) for at, number in enumerate(numbers)))
 
 
-def page_size_of(page_size: int) -> int:
+def page_size_of(page_size: int, *, most: int = PAGE_SIZE_MAX) -> int:
     """Read how many entries a page may have."""
-    if not 0 <= page_size <= PAGE_SIZE_MAX:
-        raise FoliotError.invalid("page_size", f"must be 1 to {PAGE_SIZE_MAX:,}, or 0", rule="out_of_range")
+    if not 0 <= page_size <= most:
+        raise FoliotError.invalid("page_size", f"must be 1 to {most:,}, or 0", rule="out_of_range")
     return page_size or PAGE_SIZE_DEFAULT
 
 
@@ -114,7 +123,7 @@ def offset_of(offset: int, *, most: int = OFFSET_MAX) -> int:
     return offset
 
 
-def once_of(request: Keyed) -> Once | None:
+def once_of(request: Keyed, call: Call) -> Once | None:
     """Read what makes a request safe to repeat: its key, and the digest of everything else in it."""
     key = request.idempotency_key
     if not key:
@@ -128,7 +137,7 @@ def once_of(request: Keyed) -> Once | None:
     finally:
         request.idempotency_key = key
     # The type's name keeps two calls with equal bytes apart.
-    return Once(key, hashlib.sha256(type(request).__name__.encode() + b"\0" + raw).digest())
+    return Once(key, hashlib.sha256(type(request).__name__.encode() + b"\0" + raw).digest(), call.key_is_new)
 
 
 class PageTokens:
@@ -142,7 +151,8 @@ class PageTokens:
         copy = type(request)()
         copy.CopyFrom(request)
         for name in other_than:
-            copy.ClearField(name)
+            if name in copy.DESCRIPTOR.fields_by_name:
+                copy.ClearField(name)
         raw = copy.SerializeToString(deterministic=True)
         self._digest = hashlib.sha256(type(request).__name__.encode() + b"\0" + raw).digest()[:_DIGEST_BYTES]
 

@@ -46,18 +46,29 @@ def server_options() -> list[tuple[str, int]]:
 
 
 class GrpcServer(Part):
-    """Serves the services on one port, with the standard health and reflection services beside them."""
+    """Serves the services on one port, with the standard health service, and reflection if wanted, beside them."""
 
     def __init__(
-        self, *, listen: HostPort, services: Sequence[Service], passage: Passage, forwarder: Forwarder, option: str = "grpc"
+        self,
+        *,
+        listen: HostPort,
+        services: Sequence[Service],
+        passage: Passage,
+        forwarder: Forwarder,
+        option: str = "grpc",
+        reflects: bool = True,
     ) -> None:
-        """Take the address to listen on (port 0: any free one) and the name of the option that it came from."""
+        """Take the address to listen on (port 0: any free one) and the name of the option that it came from.
+
+        `reflects` says whether anybody may ask what services there are: gRPC's reflection checks no credentials.
+        """
         super().__init__("api.server")
         self._listen = listen
         self._services = services
         self._passage = passage
         self._forwarder = forwarder
         self._option = option
+        self._reflects = reflects
         self._names = ["", *(service.DESCRIPTOR.full_name for service in services)]
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # behind a try, which mypy does not follow
         self._server: grpc.aio.Server | None = None
@@ -73,7 +84,8 @@ class GrpcServer(Part):
         server = grpc.aio.server(options=server_options(), compression=grpc.Compression.NoCompression)
         server.add_generic_rpc_handlers([self._passage.handlers(service) for service in self._services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection([*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        if self._reflects:
+            reflection.enable_server_reflection([*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         try:
             self._bound_port = server.add_insecure_port(str(self._listen))
         except RuntimeError as error:

@@ -8,7 +8,7 @@ from foliot.kit.errors import FoliotError
 from foliot.kit.ids import parse_uuid
 from foliot_scheduler.api.requests import enums_of, filter_text, run_id_of
 from foliot_scheduler.core.commands import NewTask, TaskChange
-from foliot_scheduler.core.model import PRIORITY_HIGHEST
+from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
 from foliot_scheduler.core.types import TaskId, WorkerId
 from foliot_scheduler.specs.enums import TASK_STATES, TRIGGER_RULES
 from foliot_scheduler.specs.fields import LABELLING_FIELDS, TASK_FIELDS, check_update_fields
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TASKS_MAX: Final = 10_000
 DEPENDENCIES_MAX: Final = 1_000
+IDS_MAX: Final = 1_000
+"""Of tasks that one request names."""
 CHECKPOINT_BYTES_MAX: Final = 1024 * 1024
 KINDS: Final = ("command", "http", "binary", "function")
 
@@ -79,9 +81,13 @@ def _read(task: task_pb2.NewTask, path: str, number: int, plans: TaskPlans, viol
 
 def _dependencies(path: str, texts: Sequence[str], violations: Violations) -> tuple[TaskId, ...]:
     check_count(f"{path}.dependencies", len(texts), DEPENDENCIES_MAX, "dependencies", violations)
+    return _distinct_ids(f"{path}.dependencies", texts, violations)
+
+
+def _distinct_ids(path: str, texts: Sequence[str], violations: Violations) -> tuple[TaskId, ...]:
     ids: dict[TaskId, None] = {}
     for number, text in enumerate(texts):
-        at = f"{path}.dependencies[{number}]"
+        at = f"{path}[{number}]"
         try:
             task_id = TaskId(parse_uuid(text))
         except ValueError:
@@ -91,6 +97,22 @@ def _dependencies(path: str, texts: Sequence[str], violations: Violations) -> tu
             violations.add(at, "is named twice", "duplicate")
         ids[task_id] = None
     return tuple(ids)
+
+
+def ids_to_cancel(request: task_pb2.CancelTasksRequest) -> tuple[TaskId, ...]:
+    """Read which tasks to cancel. Raises FoliotError naming the fields at fault."""
+    if not request.task_ids:
+        raise FoliotError.invalid("task_ids", "must name at least one task", rule="required")
+    return _some_ids("task_ids", request.task_ids)
+
+
+def _some_ids(path: str, texts: Sequence[str]) -> tuple[TaskId, ...]:
+    violations = Violations()
+    check_count(path, len(texts), IDS_MAX, "tasks", violations)
+    violations.raise_if_any()
+    ids = _distinct_ids(path, texts, violations)
+    violations.raise_if_any()
+    return ids
 
 
 def check_checkpoint(request: task_pb2.SaveCheckpointRequest) -> None:
@@ -122,7 +144,19 @@ def task_filter(given: task_pb2.TaskFilter) -> TaskFilter:
         kind=given.kind or None,
         priority=given.priority or None,
         name=filter_text("filter.name", given.name),
+        priorities=_priorities(given),
+        ids=_some_ids("filter.task_ids", given.task_ids),
     )
+
+
+def _priorities(given: task_pb2.TaskFilter) -> frozenset[int]:
+    if given.priority and given.priorities:
+        raise FoliotError.invalid("filter.priorities", "must not be used with priority", rule="not_allowed")
+    for number, priority in enumerate(given.priorities):
+        if not PRIORITY_LOWEST <= priority <= PRIORITY_HIGHEST:
+            path = f"filter.priorities[{number}]"
+            raise FoliotError.invalid(path, f"must be {PRIORITY_LOWEST} to {PRIORITY_HIGHEST}", rule="out_of_range")
+    return frozenset(given.priorities)
 
 
 def task_change(request: task_pb2.UpdateTaskRequest, stored_spec: bytes, plans: TaskPlans, *, in_run: bool) -> TaskChange:

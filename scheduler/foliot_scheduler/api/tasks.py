@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from foliot.kit.errors import ErrorReason, FoliotError
@@ -11,6 +12,8 @@ from foliot.v1 import task_pb2
 from foliot_scheduler.api import messages, task_requests
 from foliot_scheduler.api.answers import created_ids, find_repeated
 from foliot_scheduler.api.requests import (
+    PAGE_SIZE_MAX,
+    WITH_TASKS_PAGE_MAX,
     PageTokens,
     bad_page_token,
     check_token_or_offset,
@@ -23,13 +26,16 @@ from foliot_scheduler.api.requests import (
 from foliot_scheduler.api.watching import watch
 from foliot_scheduler.api.wishes import KeyedLocks, Wishes, not_found
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.access import READ, WRITE, Access
 from foliot_scheduler.core.effects import Repeated
 from foliot_scheduler.core.model import Task
 from foliot_scheduler.core.transitions import ENDED_TASK_STATES
 from foliot_scheduler.core.types import TaskId
+from foliot_scheduler.specs.enums import TASK_STATE_NUMBERS
 from foliot_scheduler.specs.records import JobPlans, task_from_row
 from foliot_scheduler.store import reads
 from foliot_scheduler.store.lists import BadPageEndError, TaskSort
+from foliot_scheduler.store.outputs import read_outputs
 from foliot_scheduler.store.rows import TaskRow
 
 if TYPE_CHECKING:
@@ -50,6 +56,9 @@ if TYPE_CHECKING:
 LOG_OFFSET_MAX: Final = 2**31 - 1
 LEVELS: Final = ("debug", "info", "warn", "error")
 
+LISTED_OUTPUT_BYTES_MAX: Final = 16 * 1024
+"""Of each task that is listed with its output: a page of 100 stays far below the largest message, whatever its specs hold."""
+
 _SORTS: Final[dict[int, TaskSort]] = {
     task_pb2.TASK_SORT_UNSPECIFIED: TaskSort.CREATED,
     task_pb2.TASK_SORT_CREATED_AT: TaskSort.CREATED,
@@ -65,8 +74,23 @@ class TaskService:
 
     DESCRIPTOR: ClassVar[ServiceDescriptor] = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
     WRITES: ClassVar[frozenset[str]] = frozenset(
-        {"SubmitTask", "SubmitTasks", "UpdateTask", "DeleteTask", "CancelTask", "RetryTask", "SaveCheckpoint"}
+        {"SubmitTask", "SubmitTasks", "UpdateTask", "DeleteTask", "CancelTask", "CancelTasks", "RetryTask", "SaveCheckpoint"}
     )
+    ACCESS: ClassVar[Mapping[str, Access]] = {
+        "SubmitTask": WRITE,
+        "SubmitTasks": WRITE,
+        "UpdateTask": WRITE,
+        "DeleteTask": WRITE,
+        "CancelTask": WRITE,
+        "CancelTasks": WRITE,
+        "RetryTask": WRITE,
+        "SaveCheckpoint": WRITE,
+        "GetTask": READ,
+        "CountTasks": READ,
+        "ListTasks": READ,
+        "ListTaskLogs": READ,
+        "WatchTask": READ,
+    }
 
     def __init__(self, *, leader: LeaderPort, reader: Reader, plans: TaskPlans, hints: ChangeHints, clock: Clock) -> None:
         self._leader = leader
@@ -82,13 +106,13 @@ class TaskService:
 
     async def SubmitTask(self, request: task_pb2.SubmitTaskRequest, call: Call) -> task_pb2.SubmitTaskResponse:
         """See the contract."""
-        reply = await self._submit(call.project, [task_requests.new_task(request, self._plans)], once_of(request))
+        reply = await self._submit(call.project, [task_requests.new_task(request, self._plans)], once_of(request, call))
         return task_pb2.SubmitTaskResponse(task=await self._answer(call.project, reply))
 
     async def SubmitTasks(self, request: task_pb2.SubmitTasksRequest, call: Call) -> task_pb2.SubmitTasksResponse:
         """See the contract."""
         new = task_requests.new_tasks(request.tasks, self._plans)
-        reply = await self._submit(call.project, new, once_of(request))
+        reply = await self._submit(call.project, new, once_of(request, call))
         match reply:
             case Repeated():
                 ids = [TaskId(task_id) for task_id in created_ids(reply)]
@@ -100,38 +124,26 @@ class TaskService:
         return task_pb2.SubmitTasksResponse(task_ids=messages.id_texts(ids))
 
     async def _submit(self, project: Project, new: list[NewTask], once: Once | None) -> Reply:
-        repeated = await find_repeated(self._reader, self._clock, project, once)
+        repeated = await find_repeated(self._reader, project, once)
         if repeated is not None:
             return repeated
         traceparent = current_traceparent()
-        return await self._with_ended(
+        return await self._after(
             project,
             {dependency for task in new for dependency in task.depends_on},
             lambda ended: self._wishes.grant(commands.SubmitTasks(project, new, once, traceparent, ended)),
         )
 
-    async def _with_ended(
+    async def _after(
         self,
         project: Project,
-        wanted: Collection[TaskId],
+        dependencies: Collection[TaskId],
         grant: Callable[[dict[TaskId, TaskState]], Awaitable[Reply]],
     ) -> Reply:
-        """Have a wish granted that is told how those of its dependencies ended that are not live."""
-        ended = await self._ended([task_id for task_id in wanted if not self._leader.knows_task(task_id)], project)
-        try:
-            return await grant(ended)
-        except FoliotError as error:
-            if error.reason is not ErrorReason.UNKNOWN_DEPENDENCY or not wanted:
-                raise
-        # One may have ended between the look at the leader's memory and the engine's turn: look at all of them once
-        # more.
-        return await grant(await self._ended(wanted, project))
-
-    async def _ended(self, wanted: Collection[TaskId], project: Project) -> dict[TaskId, TaskState]:
-        if not wanted:
-            return {}
-        states = await reads.task_states(self._reader, project, wanted)
-        return {task_id: state for task_id, state in states.items() if state in ENDED_TASK_STATES}
+        """Have a wish granted for a task that waits for others; `grant` is told how those ended that are not live."""
+        return await self._wishes.after_tasks(
+            dependencies, lambda task_ids: reads.task_states(self._reader, project, task_ids), grant
+        )
 
     # ---- reading
 
@@ -146,6 +158,7 @@ class TaskService:
         """See the contract."""
         wanted = task_requests.task_filter(request.filter)
         sort = enum_of("sort", request.sort, _SORTS)
+        page_size = page_size_of(request.page_size, most=WITH_TASKS_PAGE_MAX if request.with_outputs else PAGE_SIZE_MAX)
         check_token_or_offset(request)
         tokens = PageTokens(request)
         try:
@@ -155,17 +168,33 @@ class TaskService:
                 wanted,
                 sort=sort,
                 ascending=request.ascending,
-                limit=page_size_of(request.page_size),
+                limit=page_size,
                 end=tokens.read(request.page_token),
                 offset=offset_of(request.offset),
                 with_total=request.with_total,
             )
         except BadPageEndError:
             raise bad_page_token() from None
+        found = [messages.task_message(row) for row in page.rows]
+        if request.with_outputs:
+            ended = [row.id for row in page.rows if row.state in ENDED_TASK_STATES]
+            outputs = await read_outputs(self._reader, ended, bytes_max=LISTED_OUTPUT_BYTES_MAX)
+            for row, message in zip(page.rows, found, strict=True):
+                message.output = outputs.get(row.id, b"")
         return task_pb2.ListTasksResponse(
-            tasks=[messages.task_message(row) for row in page.rows],
+            tasks=found,
             next_page_token=tokens.write(page.end),
             total=page.total or 0,
+        )
+
+    async def CountTasks(self, request: task_pb2.CountTasksRequest, call: Call) -> task_pb2.CountTasksResponse:
+        """See the contract."""
+        counts = await reads.count_tasks(self._reader, call.project, task_requests.task_filter(request.filter))
+        return task_pb2.CountTasksResponse(
+            counts=[
+                task_pb2.StatePriorityCount(state=TASK_STATE_NUMBERS[state], priority=priority, count=count)
+                for (state, priority), count in counts.items()
+            ]
         )
 
     async def ListTaskLogs(self, request: task_pb2.ListTaskLogsRequest, call: Call) -> task_pb2.ListTaskLogsResponse:
@@ -223,7 +252,7 @@ class TaskService:
         async with self._updating.hold(task_id):
             row = await self._row(call.project, task_id)
             change = task_requests.task_change(request, row.spec, self._plans, in_run=row.run_id is not None)
-            reply = await self._with_ended(
+            reply = await self._after(
                 call.project,
                 change.depends_on or (),
                 lambda ended: self._about(
@@ -243,13 +272,44 @@ class TaskService:
     async def CancelTask(self, request: task_pb2.CancelTaskRequest, call: Call) -> task_pb2.CancelTaskResponse:
         """See the contract."""
         task_id = task_id_of(request.task_id)
-        reply = await self._about(call.project, task_id, lambda record: commands.CancelTask(call.project, task_id, record))
+        reply = await self._cancel(call.project, task_id, only_waiting=request.only_waiting)
         return task_pb2.CancelTaskResponse(task=await self._answer(call.project, reply))
+
+    async def CancelTasks(self, request: task_pb2.CancelTasksRequest, call: Call) -> task_pb2.CancelTasksResponse:
+        """See the contract. Those that are live go to the leader together, and so into one commit."""
+        ids = task_requests.ids_to_cancel(request)
+        not_live = [task_id for task_id in ids if not self._leader.knows_task(task_id)]
+        states = await reads.task_states(self._reader, call.project, not_live) if not_live else {}
+
+        async def refusal(task_id: TaskId) -> FoliotError | None:
+            """Cancel one and return why it was not."""
+            state = states.get(task_id)
+            if state in ENDED_TASK_STATES and not self._leader.knows_task(task_id):
+                return FoliotError(ErrorReason.WRONG_STATE, f"the task has ended: {state}")
+            try:
+                await self._cancel(call.project, task_id, only_waiting=request.only_waiting)
+            except FoliotError as error:
+                if error.reason not in {ErrorReason.NOT_FOUND, ErrorReason.WRONG_STATE}:
+                    raise
+                return error
+            return None
+
+        refusals = await asyncio.gather(*(refusal(task_id) for task_id in ids))
+        return task_pb2.CancelTasksResponse(
+            refusals=[
+                task_pb2.CancelRefusal(task_id=text, reason=error.reason.name, message=error.message)
+                for text, error in zip(request.task_ids, refusals, strict=True)
+                if error is not None
+            ]
+        )
+
+    async def _cancel(self, project: Project, task_id: TaskId, *, only_waiting: bool) -> Reply:
+        return await self._about(project, task_id, lambda record: commands.CancelTask(project, task_id, record, only_waiting))
 
     async def RetryTask(self, request: task_pb2.RetryTaskRequest, call: Call) -> task_pb2.RetryTaskResponse:
         """See the contract."""
-        task_id, once = task_id_of(request.task_id), once_of(request)
-        reply: Reply = await find_repeated(self._reader, self._clock, call.project, once)
+        task_id, once = task_id_of(request.task_id), once_of(request, call)
+        reply: Reply = await find_repeated(self._reader, call.project, once)
         if reply is None:
             reply = await self._about(
                 call.project, task_id, lambda record: commands.RetryTask(call.project, task_id, once, record)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Hashable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.ids import parse_uuid
 from foliot_scheduler.api.errors import no_leader, refused
 from foliot_scheduler.core.effects import Refusal
+from foliot_scheduler.core.transitions import ENDED_TASK_STATES
+from foliot_scheduler.core.types import TaskId
 
 if TYPE_CHECKING:
     from foliot.kit.clock import Clock
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.commands import Command
     from foliot_scheduler.core.effects import Reply
     from foliot_scheduler.core.model import Job, Task
-    from foliot_scheduler.core.types import JobId, TaskId
+    from foliot_scheduler.core.transitions import TaskState
+    from foliot_scheduler.core.types import JobId
 
 RecordT = TypeVar("RecordT")
 
@@ -74,6 +78,30 @@ class Wishes:
             await self._clock.sleep(pause_s)
         raise no_leader()
 
+    async def after_tasks(
+        self,
+        dependencies: Collection[TaskId],
+        read: Callable[[Collection[TaskId]], Awaitable[dict[TaskId, TaskState]]],
+        grant: Callable[[dict[TaskId, TaskState]], Awaitable[Reply]],
+    ) -> Reply:
+        """Have a wish granted that names tasks to wait for. Raises FoliotError, UNKNOWN_DEPENDENCY among them.
+
+        `read` gives the states that PostgreSQL has of the project's tasks among those asked for; `grant` is told how those ended
+        that are not live. As in `about_task`, one that only PostgreSQL takes for live is just ending, and is read again.
+        """
+        for pause_s in SETTLE_PAUSES_S:
+            unknown = [task_id for task_id in dependencies if not self._leader.knows_task(task_id)]
+            states = await read(unknown) if unknown else {}
+            ended = {task_id: state for task_id, state in states.items() if state in ENDED_TASK_STATES}
+            if all(task_id in ended or self._leader.knows_task(task_id) for task_id in states):
+                try:
+                    return await grant(ended)
+                except FoliotError as error:
+                    if error.reason is not ErrorReason.UNKNOWN_DEPENDENCY or not await read([_id_in(error)]):
+                        raise
+            await self._clock.sleep(pause_s)
+        raise no_leader()
+
     async def about_job(
         self,
         job_id: JobId,
@@ -100,6 +128,10 @@ class Wishes:
 def not_found(what: str) -> FoliotError:
     """The error for an id that nothing of the project has."""
     return FoliotError(ErrorReason.NOT_FOUND, f"no such {what}")
+
+
+def _id_in(error: FoliotError) -> TaskId:
+    return TaskId(parse_uuid(error.metadata["ids"]))
 
 
 class KeyedLocks:

@@ -15,6 +15,7 @@ from foliot.kit.logs import get_logger
 from foliot.v1 import spec_pb2, worker_pb2
 from foliot_scheduler.actors.sessions import Session, Sessions, tokens_of
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.access import TRUSTED, Caller
 from foliot_scheduler.core.effects import Repeated
 from foliot_scheduler.core.model import Kind, Outcome, Resources, WorkerProfile
 from foliot_scheduler.core.types import Micros, Token, WorkerId
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from foliot.kit.clock import Clock
     from foliot_scheduler.actors.leadership import Leadership
+    from foliot_scheduler.api.calls import Call
     from foliot_scheduler.core.state import CoreSettings
 
     Context = grpc.aio.ServicerContext[worker_pb2.WorkRequest, worker_pb2.WorkResponse]
@@ -72,8 +74,8 @@ class WorkStreams:
         self._clock = clock
         self._replica = replica
 
-    async def work(self, context: Context) -> None:
-        """Serve one stream to its end. Raises FoliotError for a worker that breaks the rules."""
+    async def work(self, context: Context, call: Call) -> None:
+        """Serve one stream to its end, for what its caller reaches. Raises FoliotError for a worker that breaks the rules."""
         hello = await self._read_hello(context)
         if hello is None:
             return
@@ -81,10 +83,13 @@ class WorkStreams:
             redirect = worker_pb2.Redirect(address=self._leadership.leader_address)
             await context.write(worker_pb2.WorkResponse(redirect=redirect))
             return
-        profile = profile_of(hello)
+        profile = profile_of(hello, call.caller)
+        project = None if call.caller.any_project else call.caller.project
         session = self._sessions.open(profile.id)
         try:
-            dropped = await self._leadership.execute(commands.WorkerJoined(session.number, profile, tokens_of(hello.held_tokens)))
+            dropped = await self._leadership.execute(
+                commands.WorkerJoined(session.number, profile, tokens_of(hello.held_tokens), project)
+            )
             assert isinstance(dropped, tuple)
             assert not isinstance(dropped, Repeated)
             # What the session has gathered since is sent after this: welcome comes first.
@@ -213,10 +218,16 @@ def _heartbeat_of(heartbeat: worker_pb2.Heartbeat, session: Session) -> commands
     return commands.Heartbeat(session.number, session.worker_id, heartbeat.sequence, resources)
 
 
-def profile_of(hello: worker_pb2.Hello) -> WorkerProfile:
+def shown_address(hostname: str) -> str:
+    """Cut what a worker says of where it runs to what is kept with each of its attempts."""
+    return hostname.replace("\0", "\N{REPLACEMENT CHARACTER}").encode()[:NAME_BYTES_MAX].decode(errors="ignore")
+
+
+def profile_of(hello: worker_pb2.Hello, caller: Caller = TRUSTED) -> WorkerProfile:
     """Read a worker's introduction; raises FoliotError PROTOCOL_VIOLATION naming the field that breaks its rule."""
-    if not hello.worker_id or len(hello.worker_id.encode()) > NAME_BYTES_MAX:
+    if not hello.worker_id:
         raise violation(f"hello.worker_id: 1 to {NAME_BYTES_MAX} bytes")
+    worker_id = worker_id_of(hello.worker_id, caller)
     if not 1 <= hello.capacity <= CAPACITY_MAX:
         raise violation(f"hello.capacity: 1 to {CAPACITY_MAX}")
     if not 0 <= hello.concurrency <= hello.capacity:
@@ -228,8 +239,8 @@ def profile_of(hello: worker_pb2.Hello) -> WorkerProfile:
         if kind not in kinds:
             raise violation(f"hello.kinds: {kind!r} is none of {', '.join(sorted(kinds))}")
     return WorkerProfile(
-        WorkerId(hello.worker_id),
-        hello.hostname,
+        worker_id,
+        shown_address(hello.hostname),
         hello.version,
         hello.capacity,
         frozenset(hello.queues or ("default",)),
@@ -239,3 +250,20 @@ def profile_of(hello: worker_pb2.Hello) -> WorkerProfile:
         tuple(hello.tags),
         hello.concurrency,
     )
+
+
+def worker_id_of(given: str, caller: Caller) -> WorkerId:
+    """Answer the name by which a worker is known: with a project's credential, `project:name`.
+
+    So nobody can take the name, and with it the leases, of another project's worker. Raises FoliotError PROTOCOL_VIOLATION.
+    """
+    if not caller.authenticated:
+        known = given  # no worker is of one project alone
+    elif ":" in given:
+        # A project's name may hold a colon, so the name behind the last one must not.
+        raise violation("hello.worker_id: must not contain a colon")
+    else:
+        known = given if caller.any_project else f"{caller.project}:{given}"
+    if len(known.encode()) > NAME_BYTES_MAX:
+        raise violation(f"hello.worker_id: 1 to {NAME_BYTES_MAX} bytes, with its project")
+    return WorkerId(known)

@@ -5,7 +5,7 @@ The bidirectional Work stream is served by the part that is given here (worker_s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from foliot.kit.errors import ErrorReason, FoliotError
@@ -14,8 +14,9 @@ from foliot_scheduler.api import messages
 from foliot_scheduler.api.requests import enum_of, offset_of, page_size_of, required_text, task_id_of
 from foliot_scheduler.api.wishes import Wishes, not_found
 from foliot_scheduler.core import commands
+from foliot_scheduler.core.access import READ, WORK, Access
 from foliot_scheduler.core.model import Kind, Outcome, Task
-from foliot_scheduler.core.types import Micros, TaskId, WorkerId
+from foliot_scheduler.core.types import Micros, TaskId, Token, WorkerId
 from foliot_scheduler.specs.rules import Violations, check_count, check_text, is_longer
 from foliot_scheduler.specs.tasks import QUEUE_BYTES_MAX, QUEUE_DEFAULT
 from foliot_scheduler.store import logs, reads
@@ -68,6 +69,16 @@ class WorkerService:
 
     DESCRIPTOR: ClassVar[ServiceDescriptor] = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"]
     WRITES: ClassVar[frozenset[str]] = frozenset({"ClaimTask", "HeartbeatTask", "CompleteTask", "FailTask"})
+    ACCESS: ClassVar[Mapping[str, Access]] = {
+        "Work": WORK,
+        "PushLogs": WORK,
+        "ClaimTask": WORK,
+        "HeartbeatTask": WORK,
+        "CompleteTask": WORK,
+        "FailTask": WORK,
+        "ListWorkers": READ,
+        "GetWorker": READ,
+    }
 
     def __init__(self, *, leader: LeaderPort, reader: Reader, work: ServeWork, claim_ttl: Span, clock: Clock) -> None:
         """Take who serves the Work stream, and how long a claim lasts without a heartbeat."""
@@ -86,16 +97,17 @@ class WorkerService:
             return worker_pb2.ClaimTaskResponse()
         assert isinstance(reply, Task)
         assert reply.lease is not None
-        response = worker_pb2.ClaimTaskResponse(
-            task=messages.task_message(messages.task_row(reply), masked=False), token=reply.lease.token
-        )
+        attempts = await reads.list_attempts(self._reader, reply.id) if reply.attempt > 1 else []
+        task = messages.whole_task_message(messages.task_row(reply), attempts, None, masked=False)
+        response = worker_pb2.ClaimTaskResponse(task=task, token=reply.lease.token)
         response.lease_ttl.FromMicroseconds(self._claim_ttl)
         return response
 
     async def HeartbeatTask(self, request: worker_pb2.HeartbeatTaskRequest, call: Call) -> worker_pb2.HeartbeatTaskResponse:
         """See the contract."""
         task_id, executor_id = task_id_of(request.task_id), _executor_of(request.executor_id)
-        await self._claimed(commands.RenewClaim(call.project, executor_id, task_id), call.project, task_id)
+        command = commands.RenewClaim(call.project, executor_id, task_id, _token_of(request))
+        await self._claimed(command, call.project, task_id)
         return worker_pb2.HeartbeatTaskResponse()
 
     async def CompleteTask(self, request: worker_pb2.CompleteTaskRequest, call: Call) -> worker_pb2.CompleteTaskResponse:
@@ -128,6 +140,7 @@ class WorkerService:
             error,
             cut_output(request.output),
             cut_output(request.error_output),
+            _token_of(request),
         )
         reply = await self._claimed(command, project, task_id)
         assert isinstance(reply, Task)
@@ -150,9 +163,10 @@ class WorkerService:
 
     async def PushLogs(self, requests: AsyncIterator[worker_pb2.PushLogsRequest], call: Call) -> worker_pb2.PushLogsResponse:
         """See the contract."""
+        project = None if call.caller.any_project else call.project
         stored = 0
         async for request in requests:
-            stored += await logs.insert_logs(self._reader, log_lines(request))
+            stored += await logs.insert_logs(self._reader, log_lines(request), project)
         return worker_pb2.PushLogsResponse(stored=stored)
 
     # ---- workers
@@ -165,10 +179,16 @@ class WorkerService:
             call.project,
             offline=standing.offline,
             busy=standing.busy,
+            executors_only=request.executors_only,
             limit=page_size_of(request.page_size),
             offset=offset_of(request.offset, most=WORKER_OFFSET_MAX),
         )
-        return worker_pb2.ListWorkersResponse(workers=[messages.worker_message(row) for row in rows], total=total)
+        if not request.with_tasks:
+            return worker_pb2.ListWorkersResponse(workers=[messages.worker_message(row) for row in rows], total=total)
+        holders = [(row.project, row.id) for row in rows if not row.offline]
+        held = await reads.held_tasks(self._reader, call.project, holders)
+        workers = [messages.worker_message(row, held.get((row.project, row.id), ())) for row in rows]
+        return worker_pb2.ListWorkersResponse(workers=workers, total=total)
 
     async def GetWorker(self, request: worker_pb2.GetWorkerRequest, call: Call) -> worker_pb2.GetWorkerResponse:
         """See the contract."""
@@ -176,8 +196,14 @@ class WorkerService:
         row = await reads.get_worker(self._reader, call.project, worker_id)
         if row is None:
             raise not_found("worker")
-        current = await reads.current_task_ids(self._reader, call.project, worker_id)
-        return worker_pb2.GetWorkerResponse(worker=messages.worker_message(row, current))
+        held = await reads.held_tasks(self._reader, call.project, [(row.project, row.id)])
+        return worker_pb2.GetWorkerResponse(worker=messages.worker_message(row, held.get((row.project, row.id), ())))
+
+
+def _token_of(
+    request: worker_pb2.HeartbeatTaskRequest | worker_pb2.CompleteTaskRequest | worker_pb2.FailTaskRequest,
+) -> Token | None:
+    return Token(request.token) if request.token else None
 
 
 def _executor_of(text: str) -> WorkerId:
@@ -201,6 +227,7 @@ def _claim_of(request: worker_pb2.ClaimTaskRequest, project: Project) -> command
         request.executor_address,
         frozenset(request.queues or (QUEUE_DEFAULT,)),
         frozenset(_CLAIMABLE[kind] for kind in request.kinds or ("binary",)),
+        request.standalone,
     )
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from foliot_scheduler.core.model import (
     Job,
     JobPlan,
+    JobState,
     Kind,
     Outcome,
     Resources,
@@ -21,6 +22,7 @@ from foliot_scheduler.core.model import (
     TriggerRule,
     WorkerProfile,
 )
+from foliot_scheduler.core.subscriptions import WebhookCommand
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 
@@ -30,6 +32,8 @@ class Once(NamedTuple):
 
     key: str
     digest: bytes
+    is_new: bool = False
+    """Whether the key was made for this wish, so that no earlier leader can know it."""
 
 
 class NewTask(NamedTuple):
@@ -91,6 +95,8 @@ class CancelTask:
     project: Project
     task_id: TaskId
     record: Task | None = None
+    only_waiting: bool = False
+    """Whether one that runs is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,18 @@ class RetryTask:
     task_id: TaskId
     once: Once | None = None
     record: Task | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutBackDependents:
+    """Ask tasks again that failed because of a dependency which has succeeded since. Replies with None."""
+
+    records: list[Task]
+    """The tasks as PostgreSQL has them."""
+    gone: list[TaskId]
+    """Those that are not in the history."""
+    ended: dict[TaskId, TaskState]
+    """How their dependencies ended that are not live; one that is gone counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +143,18 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class UpdateJob:
-    """Replace a job's plan, if it still has the version. Replies with the job."""
+    """Replace a job's plan, and pause or resume it, if it still has the version. Replies with the job."""
 
     project: Project
     job_id: JobId
-    plan: JobPlan
+    plan: JobPlan | None
+    """None leaves it as it is."""
     version: int
     """The version the new plan was made from."""
     record: Job | None = None
     once: Once | None = None
+    state: JobState | None = None
+    """Active or paused; None leaves it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +173,21 @@ class TriggerJob:
     """Start a run now. Replies with the run."""
 
     project: Project
+    job_id: JobId
+    once: Once | None = None
+    traceparent: str = ""
+    record: Job | None = None
+    obeys_policy: bool = False
+    """Whether the schedule's concurrency policy holds for it too."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveRun:
+    """Start another run in the place of one that failed for good and was not redriven. Replies with the new run."""
+
+    project: Project
+    run_id: RunId
+    """It is in PostgreSQL, failed and not redriven, as the sender has read in this term."""
     job_id: JobId
     once: Once | None = None
     traceparent: str = ""
@@ -180,6 +216,8 @@ class WorkerJoined:
     session: int
     profile: WorkerProfile
     held: tuple[Token, ...] = ()
+    project: Project | None = None
+    """The one whose tasks it may be given, and nobody else's; None: everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +322,8 @@ class ClaimTask:
     address: str
     queues: frozenset[str]
     kinds: frozenset[Kind]
+    standalone: bool = False
+    """Whether tasks of runs are left to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +333,8 @@ class RenewClaim:
     project: Project
     executor_id: WorkerId
     task_id: TaskId
+    token: Token | None = None
+    """None: of whichever claim it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +349,8 @@ class EndClaim:
     error: str
     output: bytes
     error_output: bytes
+    token: Token | None = None
+    """None: of whichever claim it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +364,13 @@ Command = (
     | DeleteTask
     | CancelTask
     | RetryTask
+    | PutBackDependents
     | SaveCheckpoint
     | CreateJob
     | UpdateJob
     | SetJobState
     | TriggerJob
+    | RedriveRun
     | CancelRun
     | JobsDue
     | WorkerJoined
@@ -339,5 +385,6 @@ Command = (
     | ClaimTask
     | RenewClaim
     | EndClaim
+    | WebhookCommand
     | Tick
 )

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Outcome, Run, Stored, Task, Worker
+from foliot_scheduler.core.subscriptions import DeliveryRecord, Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from foliot_scheduler.core.subscriptions import WebhookId
     from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 
 
@@ -19,6 +21,7 @@ class AttemptRecord(NamedTuple):
     task_id: TaskId
     number: int
     worker_id: WorkerId
+    worker_address: str
     started: Micros | None
     ended: Micros
     outcome: Outcome
@@ -36,6 +39,13 @@ class FireRecord(NamedTuple):
     decided: Micros
 
 
+class Redriven(NamedTuple):
+    """A dead letter, and the run that was started in its place."""
+
+    run_id: RunId
+    redriven_by: RunId
+
+
 class IdempotencyRecord(NamedTuple):
     """The answer that a repeated request gets."""
 
@@ -45,6 +55,8 @@ class IdempotencyRecord(NamedTuple):
     ids: bytes
     """The ids of what was created, 16 bytes each."""
     created: Micros
+    replaces: bool = False
+    """Whether an answer that is kept under the key gives way; otherwise finding one fails the commit."""
 
 
 class CheckpointRecord(NamedTuple):
@@ -70,8 +82,15 @@ class WriteSet:
     relabelled: set[TaskId] = field(default_factory=set)
     """Those of `tasks` that had ended before, and of which only name, tags and spec changed since. Any other task that had ended
     was retried and has ended again, or lives: its row is written whole."""
-    tasks_deleted: list[TaskId] = field(default_factory=list)
+    tasks_deleted: list[Task] = field(default_factory=list)
+    failed_dependents: dict[TaskId, tuple[TaskId, ...]] = field(default_factory=dict)
+    """Tasks on their own that failed because of a dependency, with all their dependencies; none: the task did not, or is gone."""
+    dependents_doubted: set[TaskId] = field(default_factory=set)
+    """Those of `failed_dependents` that are to be asked again in any case."""
+    dependents_due: dict[TaskId, None] = field(default_factory=dict)
+    """Tasks of which those that failed because of them are to be asked again."""
     runs: dict[RunId, Run] = field(default_factory=dict)
+    redriven: list[Redriven] = field(default_factory=list)
     jobs: dict[JobId, Job] = field(default_factory=dict)
     attempts: list[AttemptRecord] = field(default_factory=list)
     batches_opened: dict[Token, LeaseBatch] = field(default_factory=dict)
@@ -80,7 +99,13 @@ class WriteSet:
     fires: list[FireRecord] = field(default_factory=list)
     idempotency: list[IdempotencyRecord] = field(default_factory=list)
     workers: dict[tuple[str, WorkerId], Worker] = field(default_factory=dict)
-    """By (project of an executor or empty, id)."""
+    """By (project, empty for a worker that serves all; id)."""
+    workers_counted: dict[Worker, None] = field(default_factory=dict)
+    """Those that were given attempts, or whose attempts ended: only the counts of their rows change."""
+    webhooks: dict[WebhookId, Webhook] = field(default_factory=dict)
+    webhooks_deleted: list[WebhookId] = field(default_factory=list)
+    deliveries: list[DeliveryRecord] = field(default_factory=list)
+    """Events for webhooks: the outbox."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
@@ -89,6 +114,7 @@ class WriteSet:
             or self.batches_opened
             or self.batches_closed
             or self.runs
+            or self.redriven
             or self.jobs
             or self.attempts
             or self.checkpoints
@@ -96,13 +122,20 @@ class WriteSet:
             or self.idempotency
             or self.workers
             or self.tasks_deleted
+            or self.failed_dependents
+            or self.dependents_due
+            or self.deliveries
+            or self.webhooks
+            or self.webhooks_deleted
         )
 
     def mark_stored(self) -> None:
         """Record where each row is once this set is committed. Called right after encoding: a failed commit drops all state."""
         for task in self.tasks.values():
+            task.row_state = task.state
             if task.is_live:
                 task.stored = Stored.LIVE
+                task.row_priority = task.plan.priority
             else:
                 task.stored = Stored.HISTORY
                 # A live run keeps its ended tasks; what is large of them is in the database now.
@@ -112,6 +145,8 @@ class WriteSet:
             run.stored = Stored.HISTORY if run.ended is not None else Stored.LIVE
         for job in self.jobs.values():
             job.stored = Stored.LIVE
+        for worker in (*self.workers.values(), *self.workers_counted):
+            worker.succeeded = worker.failed = 0
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
@@ -131,7 +166,7 @@ class Repeated(NamedTuple):
     ids: bytes
 
 
-Reply = Task | Run | Job | list["TaskId"] | tuple["Token", ...] | Repeated | Refusal | None
+Reply = Task | Run | Job | Webhook | DeliveryRecord | list["TaskId"] | tuple["Token", ...] | Repeated | Refusal | None
 """What answers a command: a copy of the thing as it stands, ids, dropped tokens, the first call's ids, or a refusal."""
 
 

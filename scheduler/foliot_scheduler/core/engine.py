@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from foliot_scheduler.core import commands, jobs, leases, submissions, tasks, workers
+from foliot_scheduler.core import (
+    commands,
+    dependents,
+    jobs,
+    leases,
+    redrives,
+    submissions,
+    subscriptions,
+    tasks,
+    webhooks,
+    workers,
+)
 from foliot_scheduler.core.effects import Effects, HeartbeatEcho, Refusal, Reply
 from foliot_scheduler.core.state import CoreSettings, State
 from foliot_scheduler.core.timers import (
@@ -21,11 +32,12 @@ from foliot_scheduler.core.timers import (
     Timer,
     WorkerSilent,
 )
+from foliot_scheduler.core.types import Micros
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from foliot_scheduler.core.types import Draw, Micros, NewId
+    from foliot_scheduler.core.types import Draw, NewId
 
 
 class Engine:
@@ -36,13 +48,15 @@ class Engine:
         self.state = State(epoch=epoch, settings=settings or CoreSettings(), new_id=new_id, draw=draw)
 
     def apply(self, batch: Iterable[commands.Command], now: Micros) -> None:
-        """Apply commands in order, then everything due by `now`, then give waiting tasks to workers.
+        """Go on with what the last step left, apply commands in order, then all due by `now`; give waiting tasks to workers.
 
         What follows gathers until `take_effects`. `now` never goes backwards: an earlier one counts as the latest seen. A wish
         that is refused changes nothing.
         """
         state = self.state
         state.now = max(now, state.now)
+        state.decisions_left = state.settings.decisions_per_step
+        self._settle()
         replies = state.effects.replies
         for command in batch:
             try:
@@ -74,11 +88,12 @@ class Engine:
 
     def next_due(self) -> int | None:
         """When something happens by itself next, in µs since the epoch; None: never."""
-        return self.state.timers.next_due()
+        state = self.state
+        return state.now if state.undecided else state.timers.next_due()
 
     def _settle(self) -> None:
         state = self.state
-        while state.settling or state.ended_runs:
+        while state.settling or state.ended_runs or (state.undecided and state.decisions_left):
             tasks.settle(state)
             if state.ended_runs:
                 jobs.run_ended(state, state.ended_runs.popleft())
@@ -89,7 +104,10 @@ def _go_off(state: State, timer: Timer) -> None:
         case TaskDue(task):
             tasks.due(state, task)
         case JobDue(job):
-            jobs.fire(state, job)
+            if len(state.effects.writes.tasks) > state.settings.fires_below:
+                state.timers.add(Micros(state.now + 1), timer)
+            else:
+                jobs.fire(state, job)
         case WorkerSilent(worker):
             workers.silent(state, worker)
         case ClaimSilent(lease):
@@ -130,6 +148,8 @@ def _handle(state: State, command: commands.Command) -> Reply:  # noqa: C901, PL
             return submissions.cancel(state, command)
         case commands.RetryTask():
             return submissions.retry(state, command)
+        case commands.PutBackDependents():
+            dependents.put_back(state, command)
         case commands.SaveCheckpoint():
             return submissions.save_checkpoint(state, command)
         case commands.TriggerJob():
@@ -140,6 +160,8 @@ def _handle(state: State, command: commands.Command) -> Reply:  # noqa: C901, PL
             return jobs.update(state, command)
         case commands.SetJobState():
             return jobs.set_state(state, command)
+        case commands.RedriveRun():
+            return redrives.redrive(state, command)
         case commands.CancelRun():
             return jobs.cancel_run(state, command)
         case commands.JobsDue():
@@ -152,6 +174,14 @@ def _handle(state: State, command: commands.Command) -> Reply:  # noqa: C901, PL
             workers.draining(state, command)
         case commands.LeasesReleased():
             leases.leases_released(state, command)
+        case (
+            subscriptions.CreateWebhook()
+            | subscriptions.UpdateWebhook()
+            | subscriptions.DeleteWebhook()
+            | subscriptions.SendTestEvent()
+            | subscriptions.WebhookFailed()
+        ):
+            return webhooks.handle(state, command)
         case commands.Tick():
             pass  # time passes with every batch; this one only makes sure there is a batch
         case _:

@@ -4,6 +4,9 @@ Theory of operation. A job in memory is the truth about it; commands about a job
 A schedule has one next due time, kept in the job's row, and one timer. When the timer goes off every due time up to now gets
 exactly one `FireRecord`, in the commit that also creates its run and moves `next_due` on: the database's unique key on (job,
 due time) then makes a second run of one due time impossible, whoever leads.
+
+A paused job has no timer and costs nothing: its `next_due` stays at the first due time of the pause. When the pause ends, by
+whatever change, the due times that it swallowed are recorded as skipped, so many at most.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ from foliot_scheduler.core.types import JobId, Micros
 
 if TYPE_CHECKING:
     from foliot_scheduler.core import commands
+    from foliot_scheduler.core.model import JobPlan
     from foliot_scheduler.core.state import State
-    from foliot_scheduler.core.types import Project
+    from foliot_scheduler.core.types import Project, RunId
 
 
 def create(state: State, command: commands.CreateJob) -> Job | Repeated:
@@ -63,14 +67,10 @@ def update(state: State, command: commands.UpdateJob) -> Job | Repeated:
     job = _find(state, command.project, command.job_id, command.record)
     if command.version != job.version:
         raise Refusal("version_conflict", f"the job has version {job.version}", {"version": str(job.version)})
-    rescheduled = _timing(command.plan.schedule) != _timing(job.plan.schedule)
-    if rescheduled:
-        _decide_dues(state, job, "the schedule was changed")
-    job.plan = command.plan
-    if rescheduled:
-        _plan_next(state, job)
-    _changed(state, job)
-    _start_waiting(state, job)
+    plan = command.plan or job.plan
+    wanted = command.state or job.state
+    if command.plan is not None or wanted is not job.state:
+        _change(state, job, plan, wanted)
     state.remember(command.project, command.once, job.id)
     return job.snapshot()
 
@@ -79,10 +79,24 @@ def _timing(schedule: SchedulePlan | None) -> tuple[str, str, int] | None:
     return None if schedule is None else (schedule.expression, schedule.timezone, schedule.max_jitter)
 
 
-def _changed(state: State, job: Job) -> None:
+def _change(state: State, job: Job, plan: JobPlan, wanted: JobState) -> None:
+    """Make a new version of a job: another plan, another state, or both."""
+    restated = wanted is not job.state
+    rescheduled = _timing(plan.schedule) != _timing(job.plan.schedule)
+    if restated or rescheduled:
+        _decide_dues(state, job, wanted if restated and wanted is not JobState.ACTIVE else "the schedule was changed")
+    job.plan = plan
+    job.state = wanted
+    if restated and wanted is not JobState.ACTIVE:
+        for due_at in job.waiting_runs:
+            _record(state, job, due_at, None, wanted)
+        job.waiting_runs.clear()
+    if restated or rescheduled:
+        _plan_next(state, job)
     job.version += 1
     job.updated = state.now
     state.effects.writes.jobs[job.id] = job
+    _start_waiting(state, job)
 
 
 def set_state(state: State, command: commands.SetJobState) -> Job:
@@ -91,14 +105,7 @@ def set_state(state: State, command: commands.SetJobState) -> Job:
     wanted = {"pause": JobState.PAUSED, "resume": JobState.ACTIVE, "delete": JobState.DELETED}[command.action]
     if wanted is job.state:
         return job.snapshot()
-    _decide_dues(state, job, wanted)
-    job.state = wanted
-    if wanted is not JobState.ACTIVE:
-        for due_at in job.waiting_runs:
-            _record(state, job, due_at, None, wanted)
-        job.waiting_runs.clear()
-    _plan_next(state, job)
-    _changed(state, job)
+    _change(state, job, job.plan, wanted)
     return job.snapshot()
 
 
@@ -108,17 +115,44 @@ def trigger(state: State, command: commands.TriggerJob) -> Run | Repeated:
     if repeated is not None:
         return repeated
     job = _find(state, command.project, command.job_id, command.record)
-    if job.plan.max_active_runs and len(job.active_runs) >= job.plan.max_active_runs:
-        raise Refusal("wrong_state", f"{len(job.active_runs)} runs go on; the job allows no more", {"state": job.state})
-    submissions.admit(state, len(job.plan.nodes))
+    check_room(state, job)
+    if command.obeys_policy:
+        _make_way(state, job)
     run = start(state, job, Trigger.MANUAL, None, command.traceparent)
     state.remember(command.project, command.once, run.id)
     return run.snapshot()
 
 
-def start(state: State, job: Job, why: Trigger, due_at: Micros | None, traceparent: str = "") -> Run:
+def check_room(state: State, job: Job) -> None:
+    """Refuse a run that somebody asks for where the job, or the scheduler, has no room for it."""
+    if job.plan.max_active_runs and len(job.active_runs) >= job.plan.max_active_runs:
+        raise Refusal("wrong_state", f"{len(job.active_runs)} runs go on; the job allows no more", {"state": job.state})
+    submissions.admit(state, len(job.plan.nodes))
+
+
+def _make_way(state: State, job: Job) -> None:
+    """Hold a run that somebody asks for to the schedule's concurrency policy; it cannot wait, as its id is to be answered now."""
+    schedule = job.plan.schedule
+    if schedule is None or schedule.concurrency is ConcurrencyPolicy.ALLOW or not job.active_runs:
+        return
+    if schedule.concurrency is not ConcurrencyPolicy.REPLACE:
+        message = f"another run goes on, which the concurrency policy {schedule.concurrency} does not allow"
+        raise Refusal("wrong_state", message, {"state": "running"})
+    _cancel_active(state, job)
+
+
+def _cancel_active(state: State, job: Job) -> None:
+    for run in job.active_runs.values():
+        if run.ended is None:
+            cancel_live_run(state, run)
+    tasks.settle(state)
+
+
+def start(
+    state: State, job: Job, why: Trigger, due_at: Micros | None, traceparent: str = "", *, redrive_of: RunId | None = None
+) -> Run:
     """Create a run and let its first tasks go."""
-    run = create_run(state, job, why, due_at, traceparent)
+    run = create_run(state, job, why, due_at, traceparent, redrive_of=redrive_of)
     for task in list(run.tasks):
         if task.parents_open == 0 or task.trigger_rule is TriggerRule.ALWAYS:
             tasks.decide(state, task, None)
@@ -168,12 +202,14 @@ def jobs_due(state: State, command: commands.JobsDue) -> None:
 
 
 def _plan_next(state: State, job: Job) -> None:
-    """Compute a job's next due time from now, and set its timer."""
+    """Compute a job's next due time from now, and set its timer; a paused job only notes it."""
     schedule = job.plan.schedule
-    if schedule is None or job.state is not JobState.ACTIVE:
+    if schedule is None or job.state is JobState.DELETED:
         job.next_due = job.fires_at = None
         return
     _set_next(job, schedule, schedule.cron.next_after(state.now, anchor_us=job.created))
+    if job.state is JobState.PAUSED:
+        job.fires_at = None
     _arm(state, job)
 
 
@@ -192,13 +228,25 @@ def _arm(state: State, job: Job) -> None:
 
 
 def _decide_dues(state: State, job: Job, reason: str) -> None:
-    """Decide every due time that has come, before the schedule goes; one that only waits for its jitter is skipped."""
-    while job.fires_at is not None and job.fires_at <= state.now:
+    """Decide every due time that has come, before the schedule goes or stops; one that only waits for its jitter is skipped.
+
+    Those of a pause, and what is left of a long standstill, are recorded up to `skips_max`; the last of them says that more are
+    not. So a change never takes longer than that, whatever the schedule and the time.
+    """
+    if job.fires_at is not None and job.fires_at <= state.now:
         fire(state, job)
     schedule, due = job.plan.schedule, job.next_due
+    if job.state is JobState.PAUSED:
+        reason = JobState.PAUSED
+    recorded = 0
     while schedule is not None and due is not None and due <= state.now:
+        recorded += 1
+        following = schedule.cron.next_after(due, anchor_us=job.created)
+        if recorded == state.settings.skips_max and following is not None and following <= state.now:
+            _record(state, job, due, None, f"{reason}; so were all later ones up to this decision, which have no records")
+            return
         _record(state, job, due, None, reason)
-        due = schedule.cron.next_after(due, anchor_us=job.created)
+        due = following
 
 
 def fire(state: State, job: Job) -> None:
@@ -287,10 +335,7 @@ def _start_due(state: State, job: Job, due_at: Micros, *, replacing: bool = Fals
         _record(state, job, due_at, None, "overloaded")
         return
     if replacing:
-        for run in job.active_runs.values():
-            if run.ended is None:
-                cancel_live_run(state, run)
-        tasks.settle(state)
+        _cancel_active(state, job)
     _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
 
 

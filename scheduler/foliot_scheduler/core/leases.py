@@ -24,9 +24,11 @@ from foliot_scheduler.core.effects import (
 from foliot_scheduler.core.model import Lease, LeaseBatch, Outcome, Task, Worker
 from foliot_scheduler.core.retry import backoff, is_retried
 from foliot_scheduler.core.runs import note_started
+from foliot_scheduler.core.subscriptions import WebhookEvent
 from foliot_scheduler.core.timers import AttemptOverdue, BatchUnacknowledged
 from foliot_scheduler.core.transitions import TaskEvent, next_task_state
 from foliot_scheduler.core.types import Micros, Token
+from foliot_scheduler.core.webhooks import note_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,13 +53,16 @@ def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
         tuple([task.id for task in entered]),
         tuple([task.attempt + 1 for task in entered]),
         len(entered),
+        project=worker.project or "",
     )
     leases = []
     token = first
+    worker_id, address = worker.profile.id, worker.profile.hostname
     for task in entered:
         task.state = next_task_state(task.state, TaskEvent.LEASED)
         task.attempt += 1
-        task.worker_id = worker.profile.id
+        task.worker_id = worker_id
+        task.worker_address = address
         task.started = None
         lease = Lease(token, task, task.attempt, worker, batch)
         task.lease = lease
@@ -65,13 +70,27 @@ def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
         leases.append(lease)
         if task.run is not None:
             note_started(state, task.run)
+        if state.listening:
+            note_task(state, task, WebhookEvent.TASK_STARTED, started=now)
         token = Token(token + 1)
     state.batches[first] = batch
     state.effects.writes.batches_opened[first] = batch
+    state.effects.writes.workers_counted[worker] = None
     return leases
 
 
 def dispatch(state: State) -> None:
+    """Give waiting tasks to workers with room, and places at full limits to those that a worker has room for."""
+    while True:
+        _deal_out(state)
+        woken: list[Task] = []
+        state.gates.dealt_out(woken)
+        if not woken:
+            return
+        tasks.push_woken(state, woken)
+
+
+def _deal_out(state: State) -> None:
     """Give waiting tasks to workers with room, spread evenly."""
     while state.ready.count:
         offers = [(w, *prefetch.room(w, state.now)) for w in state.workers.values() if w.session and not w.draining]
@@ -81,7 +100,11 @@ def dispatch(state: State) -> None:
         share = max(1, -(-state.ready.count // len(offers)))
         progress = False
         for worker, free, accepts in offers:
-            waiting = state.ready.take(accepts, min(free, share))
+            wanted = min(free, share)
+            if worker.project is None:
+                waiting = state.ready.take(accepts, wanted)
+            else:
+                waiting = state.ready.take_of(worker.project, accepts, wanted)
             if not waiting:
                 continue
             progress = True
@@ -106,9 +129,10 @@ def close(state: State, lease: Lease) -> None:
         tasks.push_woken(state, woken)
     batch = lease.batch
     batch.open -= 1
+    writes = state.effects.writes
+    writes.workers_counted[lease.worker] = None
     if not batch.open:
         del state.batches[batch.first_token]
-        writes = state.effects.writes
         if writes.batches_opened.pop(batch.first_token, None) is None:
             writes.batches_closed.append(batch.first_token)
 
@@ -169,6 +193,8 @@ def record_end(state: State, lease: Lease, attempt_end: AttemptEnd) -> None:
         _note_attempt(state, lease, outcome)
         task.state = next_task_state(task.state, TaskEvent.RETRIED)
         state.write_task(task)
+        if state.listening:
+            note_task(state, task, WebhookEvent.TASK_RETRYING)
         wait = backoff(task.plan.retry, task.failed_attempts, state.draw)
         tasks.postpone(state, task, Micros(state.now + wait))
     else:
@@ -182,7 +208,15 @@ def _note_attempt(state: State, lease: Lease, outcome: Outcome) -> None:
     task = lease.task
     state.effects.writes.attempts.append(
         AttemptRecord(
-            task.id, lease.attempt, lease.worker.profile.id, task.started, state.now, outcome, task.exit_code, task.error
+            task.id,
+            lease.attempt,
+            lease.worker.profile.id,
+            task.worker_address,
+            task.started,
+            state.now,
+            outcome,
+            task.exit_code,
+            task.error,
         )
     )
 
@@ -209,9 +243,11 @@ def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
     if not counts and uncounted > state.settings.uncounted_losses_free:
         task.state = next_task_state(task.state, TaskEvent.RETRIED)
         tasks.postpone(state, task, Micros(state.now + state.settings.uncounted_loss_wait))
-        return
-    task.state = next_task_state(task.state, TaskEvent.REQUEUED)
-    state.ready.push(task, front=True)
+    else:
+        task.state = next_task_state(task.state, TaskEvent.REQUEUED)
+        state.ready.push(task, front=True)
+    if state.listening:
+        note_task(state, task, WebhookEvent.TASK_RETRYING)
 
 
 def lose(state: State, lost: list[Lease], reason: str, *, counts: bool) -> None:

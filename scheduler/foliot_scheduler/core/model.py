@@ -64,6 +64,7 @@ class Trigger(StrEnum):
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
+    REDRIVE = "redrive"
 
 
 class JobState(StrEnum):
@@ -162,7 +163,7 @@ class SchedulePlan:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """One version of what a job is; `spec` is its serialized form, opaque here."""
+    """One version of what a job is; `spec` is its serialized form and `head` the same without its tasks, both opaque here."""
 
     name: str
     surface: str
@@ -172,6 +173,7 @@ class JobPlan:
     graph: Graph
     max_active_runs: int
     spec: bytes
+    head: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -206,6 +208,8 @@ class Task:
     lost_attempts: int = 0
     due: Micros | None = None
     worker_id: WorkerId | None = None
+    worker_address: str = ""
+    """Where the worker of its latest attempt said that it runs."""
     started: Micros | None = None
     ended: Micros | None = None
     outcome: Outcome | None = None
@@ -220,6 +224,11 @@ class Task:
     lane: Lane | None = None
     """Where it waits for a worker; None while it does not, or while a concurrency limit holds it."""
     stored: Stored = Stored.NOWHERE
+    row_state: TaskState | None = None
+    """What its stored row says, and its priority too if it is live; None while there is no row."""
+    row_priority: int = 0
+    retried: bool = False
+    """Whether somebody retried it, so that others may be put back when it succeeds; see `dependents.py`."""
 
     @property
     def is_live(self) -> bool:
@@ -262,6 +271,8 @@ class Run:
     open_tasks: int = 0
     failed_tasks: int = 0
     """Tasks that ended failed, or were cancelled one by one."""
+    redrive_of: RunId | None = None
+    """The failed run that this one is another try of."""
     stored: Stored = Stored.NOWHERE
 
     def snapshot(self) -> Run:
@@ -319,6 +330,8 @@ class LeaseBatch:
     attempts: tuple[int, ...]
     open: int
     acknowledged: bool = False
+    project: str = ""
+    """Its holder's, which all executors have; empty for a worker that serves all."""
 
 
 class WorkerProfile(NamedTuple):
@@ -356,7 +369,7 @@ class Worker:
     lease_until: Micros
     leases: dict[Token, Lease] = field(default_factory=dict)
     project: Project | None = None
-    """Set for an executor: it is served from one project."""
+    """The one it is served from, as every executor and the workers with a project's credential are; None: from all."""
     draining: bool = False
     is_executor: bool = False
     last_heard: Micros = Micros(0)
@@ -366,7 +379,9 @@ class Worker:
     """When its row was last handed out to be written."""
     resources: Resources | None = None
     succeeded: int = 0
+    """Attempts that succeeded on it since its row was written last: the row holds the sum."""
     failed: int = 0
+    """The same of those that failed."""
     offline: bool = False
     fast: dict[Placement, int] = field(default_factory=dict)
     """Placements whose tasks it ends fast, with how many of them it is to hold; see `prefetch.py`."""

@@ -1,10 +1,11 @@
 """The tasks that wait for a worker, and in which order workers get them.
 
-Theory of operation. Tasks of one project and one placement wait in one *lane*; a lane keeps a queue for each priority, first
-come first served within one. Projects share by weighted fair queuing: each project has a virtual time that advances by what
-it was given, and the eligible project with the least virtual time is served next, so that one project's backlog cannot starve
-another. A project that comes back from idleness starts at the furthest time anybody reached: no credit for its absence, and
-none against those who were served while it was away. One whose tasks no worker took for long is owed a little, not all of it.
+Theory of operation. Tasks of one project and one placement wait in one *lane* (those of runs in one of their own, because
+some ask for tasks on their own alone); a lane keeps a queue for each priority, first come first served within one. Projects
+share by weighted fair queuing: each project has a virtual time that advances by what it was given, and the eligible project
+with the least virtual time is served next, so that one project's backlog cannot starve another. A project that comes back
+from idleness starts at the furthest time anybody reached: no credit for its absence, and none against those who were served
+while it was away. One whose tasks no worker took for long is owed a little, not all of it.
 
 Cancelling or changing a task does not search the queues: its `lane` is cleared, and the entry it leaves behind is thrown away
 when it comes to the front, or when such entries are the most. An entry counts only while the task's `lane` is the lane it
@@ -125,18 +126,31 @@ class Lane:
 class ProjectQueue:
     """The lanes of one project, and its share."""
 
-    __slots__ = ("count", "lanes", "project", "virtual_time", "weight")
+    __slots__ = ("count", "lanes", "project", "run_lanes", "virtual_time", "weight")
 
     def __init__(self, project: Project, weight: float) -> None:
         self.project = project
         self.weight = weight
         self.virtual_time = 0.0
         self.lanes: dict[Placement, Lane] = {}
+        """Of tasks on their own."""
+        self.run_lanes: dict[Placement, Lane] = {}
+        """Of tasks of runs."""
         self.count = 0
 
-    def take(self, accepts: Callable[[Placement], bool], limit: int, into: list[Task]) -> int:
+    def lane(self, task: Task) -> Lane:
+        """Return the lane of a task, made if there is none."""
+        lanes = self.lanes if task.run_id is None else self.run_lanes
+        lane = lanes.get(task.plan.placement)
+        if lane is None:
+            lane = lanes[task.plan.placement] = Lane(task.plan.placement, self)
+        return lane
+
+    def take(self, accepts: Callable[[Placement], bool], limit: int, into: list[Task], *, standalone: bool) -> int:
         """Move up to `limit` acceptable tasks into a list, highest priority first, then oldest; return how many."""
         lanes = [lane for lane in self.lanes.values() if lane.count and accepts(lane.placement)]
+        if not standalone:
+            lanes += [lane for lane in self.run_lanes.values() if lane.count and accepts(lane.placement)]
         if len(lanes) == 1:
             taken = lanes[0].take(limit, into)
         else:
@@ -152,7 +166,14 @@ class ProjectQueue:
 
     def offers(self, accepts: Callable[[Placement], bool]) -> bool:
         """Whether anything acceptable waits."""
-        return any(lane.count and accepts(lane.placement) for lane in self.lanes.values())
+        return any(lane.count and accepts(lane.placement) for lanes in (self.lanes, self.run_lanes) for lane in lanes.values())
+
+    def clear_away(self, kept: int) -> None:
+        """Forget empty lanes where there are more than so many; they are made again when needed."""
+        if len(self.lanes) > kept:
+            self.lanes = {placement: lane for placement, lane in self.lanes.items() if lane.count}
+        if len(self.run_lanes) > kept:
+            self.run_lanes = {placement: lane for placement, lane in self.run_lanes.items() if lane.count}
 
 
 def _urgency(lane: Lane) -> tuple[int, bytes]:
@@ -182,10 +203,7 @@ class ReadyQueue:
         if not queue.count:
             queue.virtual_time = self._virtual_time
             self._active[task.project] = queue
-        lane = queue.lanes.get(task.plan.placement)
-        if lane is None:
-            lane = queue.lanes[task.plan.placement] = Lane(task.plan.placement, queue)
-        lane.push(task, front=front)
+        queue.lane(task).push(task, front=front)
         queue.count += 1
         self.count += 1
 
@@ -199,34 +217,53 @@ class ReadyQueue:
         self.count -= 1
         self._retire(lane.queue)
 
-    def take(self, accepts: Callable[[Placement], bool], limit: int, *, project: Project | None = None) -> list[Task]:
-        """Remove and return up to `limit` tasks whose placement is accepted, fairly over projects; of one project if named."""
-        taken: list[Task] = []
-        if project is not None:
-            queues = [queue] if (queue := self._active.get(project)) is not None else []
-        else:
-            queues = list(self._active.values())
+    def take(self, accepts: Callable[[Placement], bool], limit: int) -> list[Task]:
+        """Remove and return up to `limit` tasks whose placement is accepted, fairly over projects."""
+        queues = list(self._active.values())
         if len(queues) > 1:
             queues = [queue for queue in queues if queue.offers(accepts)]
+        return self._take(queues, accepts, limit, standalone=False)
+
+    def take_of(
+        self, project: Project, accepts: Callable[[Placement], bool], limit: int, *, standalone: bool = False
+    ) -> list[Task]:
+        """Remove and return up to `limit` tasks of one project whose placement is accepted; only those on their own if asked."""
+        queue = self._active.get(project)
+        return [] if queue is None else self._take([queue], accepts, limit, standalone=standalone)
+
+    def _take(
+        self, queues: list[ProjectQueue], accepts: Callable[[Placement], bool], limit: int, *, standalone: bool
+    ) -> list[Task]:
+        taken: list[Task] = []
         while queues and len(taken) < limit:
             queue = min(queues, key=_virtual_time)
             left = limit - len(taken)
             queue.virtual_time = max(queue.virtual_time, self._virtual_time - CREDIT_MAX)
-            count = queue.take(accepts, left if len(queues) == 1 else min(left, QUANTUM), taken)
+            quantum = left if len(queues) == 1 else min(left, QUANTUM)
+            count = queue.take(accepts, quantum, taken, standalone=standalone)
             if not count:
                 queues.remove(queue)
             self.count -= count
             self._virtual_time = max(self._virtual_time, queue.virtual_time)
-            if len(queue.lanes) > LANES_KEPT:
-                queue.lanes = {placement: lane for placement, lane in queue.lanes.items() if lane.count}
+            queue.clear_away(LANES_KEPT)
             self._retire(queue)
         return taken
+
+    def counts_by_queue(self) -> dict[str, int]:
+        """How many tasks wait in each queue; costs a walk over the lanes."""
+        counts: dict[str, int] = {}
+        for project in self._active.values():
+            for lane in (*project.lanes.values(), *project.run_lanes.values()):
+                if lane.count:
+                    queue = lane.placement.queue
+                    counts[queue] = counts.get(queue, 0) + lane.count
+        return counts
 
     def counts_by_priority(self) -> dict[int, int]:
         """How many tasks wait at each priority; costs a walk over what waits, so not for the hot path."""
         counts: dict[int, int] = {}
         for queue in self._active.values():
-            for lane in queue.lanes.values():
+            for lane in (*queue.lanes.values(), *queue.run_lanes.values()):
                 for task in lane.waiting():
                     counts[task.plan.priority] = counts.get(task.plan.priority, 0) + 1
         return counts
@@ -234,9 +271,8 @@ class ReadyQueue:
     def _retire(self, queue: ProjectQueue) -> None:
         if not queue.count:
             self._active.pop(queue.project, None)
-            if len(queue.lanes) > 1:
-                # Lanes are made again when needed; functions and labels would pile them up otherwise.
-                queue.lanes = {}
+            # Functions and labels would pile them up otherwise.
+            queue.clear_away(1)
 
 
 def _virtual_time(queue: ProjectQueue) -> float:

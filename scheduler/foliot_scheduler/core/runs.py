@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foliot_scheduler.core.model import Job, Run, Task, Trigger
+from foliot_scheduler.core.subscriptions import WebhookEvent
 from foliot_scheduler.core.transitions import RunEvent, RunState, TaskState, next_run_state
 from foliot_scheduler.core.types import RunId, TaskId
+from foliot_scheduler.core.webhooks import note_task
 
 if TYPE_CHECKING:
     from foliot_scheduler.core.state import State
     from foliot_scheduler.core.types import Micros
 
 
-def create_run(state: State, job: Job, trigger: Trigger, due_at: Micros | None, traceparent: str = "") -> Run:
+def create_run(
+    state: State, job: Job, trigger: Trigger, due_at: Micros | None, traceparent: str = "", *, redrive_of: RunId | None = None
+) -> Run:
     """Create a run of a job as it is now, with a blocked task for each node. The caller lets the first tasks go."""
     run = Run(
         RunId(state.new_id()),
@@ -25,6 +29,7 @@ def create_run(state: State, job: Job, trigger: Trigger, due_at: Micros | None, 
         state.now,
         due_at,
         open_tasks=len(job.plan.nodes),
+        redrive_of=redrive_of,
     )
     graph = job.plan.graph
     for position, node in enumerate(job.plan.nodes):
@@ -44,6 +49,8 @@ def create_run(state: State, job: Job, trigger: Trigger, due_at: Micros | None, 
         run.tasks.append(task)
         state.tasks[task.id] = task
         state.effects.writes.tasks[task.id] = task
+        if state.listening:
+            note_task(state, task, WebhookEvent.TASK_CREATED)
     job.active_runs[run.id] = run
     state.runs[run.id] = run
     state.effects.writes.runs[run.id] = run

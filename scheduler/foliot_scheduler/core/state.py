@@ -15,6 +15,7 @@ from foliot_scheduler.core.types import HOUR, MINUTE, SECOND, Micros, Span, Toke
 if TYPE_CHECKING:
     from foliot_scheduler.core.commands import Once
     from foliot_scheduler.core.model import Job, Lease, LeaseBatch, Outcome, Run, Task, Worker
+    from foliot_scheduler.core.subscriptions import Webhook, WebhookEvent, WebhookId
     from foliot_scheduler.core.transitions import TaskState
     from foliot_scheduler.core.types import Draw, JobId, NewId, Project, RunId, TaskId, WorkerId
 
@@ -53,8 +54,18 @@ class CoreSettings:
     """A fire later than this is a misfire (the schedules API's decision)."""
     fire_all_max: int = 100
     """What `fire_all` fires at most, and `queue` holds back at most (the schedules API's decision)."""
+    decisions_per_step: int = 2_000
+    """Tasks of runs that one step of the engine starts or ends because their dependencies have ended: some 10 ms of the leader.
+    The rest is left to the next steps, so that what follows from one end in a run of 100,000 tasks fills neither one step nor one
+    commit."""
+    fires_below: int = 20_000
+    """No schedule fires while more changed tasks than this wait for a commit: several runs of 100,000 tasks that are due at one
+    instant must not become one commit, which would take longer than a leader may be silent. The others are a little late."""
     fires_per_tick: int = 1_000
     """Due times of one job that are dealt with before others get their turn."""
+    skips_max: int = 1_000
+    """Due times that one change of a job records as skipped, say those of a pause that ends: some 20 ms of the leader. Further
+    ones are told by the last of these records (the contract's ListFires)."""
     worker_row_every: Span = Span(10 * SECOND)
     """How stale a worker's stored heartbeat may be (the contract's last_heartbeat_at)."""
     worker_kept: Span = Span(1 * HOUR)
@@ -67,6 +78,12 @@ class CoreSettings:
     second, however many tasks each submits. None is forgotten early to make room: its call may have been looked up before it
     was stored, and then its second use would do everything again, or rather fail a commit with all that is in it, because the
     database knows the key."""
+
+    webhooks_max: int = 10_000
+    """Webhooks of all projects together; more are refused with OVERLOADED. All of them are in memory, about 1 KiB each, and each
+    is told when a worker comes and goes."""
+    project_webhooks_max: int = 100
+    """Webhooks of one project: each event of it may become so many deliveries."""
 
     def __post_init__(self) -> None:
         """Check what the rules take for granted."""
@@ -97,6 +114,7 @@ class State:
         "_key_order",
         "_keys",
         "batches",
+        "decisions_left",
         "draw",
         "effects",
         "ended_runs",
@@ -105,15 +123,19 @@ class State:
         "gates",
         "jobs",
         "leases",
+        "listening",
         "new_id",
         "now",
         "ready",
         "records_used",
+        "redriven",
         "runs",
         "settings",
         "settling",
         "tasks",
         "timers",
+        "undecided",
+        "webhooks",
         "workers",
     )
 
@@ -134,12 +156,20 @@ class State:
         self.leases: dict[Token, Lease] = {}
         self.batches: dict[Token, LeaseBatch] = {}
         """By first token."""
+        self.webhooks: dict[WebhookId, Webhook] = {}
+        self.listening: dict[Project, dict[WebhookEvent, list[Webhook]]] = {}
+        """Whom each event goes to; projects without an enabled webhook are not in it."""
         self.ready = ReadyQueue()
         self.gates = Gates()
         self.timers = Timers()
         self.effects = Effects()
         self.settling: deque[Task] = deque()
         """Ended tasks whose dependents and runs have not been told yet; empty between commands."""
+        self.undecided: deque[Task] = deque()
+        """Tasks of runs whose dependencies have had their say and that wait blocked for the next step; some may have been
+        cancelled or changed since."""
+        self.decisions_left = settings.decisions_per_step
+        """How many of them this step may still decide."""
         self.ended_runs: deque[Run] = deque()
         """Ended runs whose jobs have not been told yet; empty between commands."""
         self._counter = 0
@@ -147,6 +177,8 @@ class State:
         self._key_order: deque[tuple[Micros, tuple[Project, str]]] = deque()
         self.records_used: OrderedDict[TaskId, tuple[Micros, RowMark | None]] = OrderedDict()
         """Ended tasks that commands changed lately: when, and the mark of their row now; None while they live or are deleted."""
+        self.redriven: OrderedDict[RunId, tuple[Micros, RunId]] = OrderedDict()
+        """Dead letters that were redriven lately: when, and by which run."""
 
     def next_tokens(self, count: int) -> Token:
         """Reserve consecutive fencing tokens and return the first."""
@@ -167,6 +199,11 @@ class State:
         records.move_to_end(task.id)
         while next(iter(records.values()))[0] + self.settings.key_kept < self.now:
             records.popitem(last=False)
+
+    def last_end(self, task_id: TaskId) -> TaskState | None:
+        """How a task ended that is not live, if a command changed it lately: what was read of it may be older than that."""
+        known = self.records_used.get(task_id)
+        return None if known is None or known[1] is None else known[1][1]
 
     def is_outdated(self, record: Task) -> bool:
         """Whether the row of a task that is not live was read before what is known here."""
@@ -198,7 +235,7 @@ class State:
             return
         self._keys[project, once.key] = KnownKey(once.digest, ids)
         self._key_order.append((self.now, (project, once.key)))
-        self.effects.writes.idempotency.append(IdempotencyRecord(project, once.key, once.digest, ids, self.now))
+        self.effects.writes.idempotency.append(IdempotencyRecord(project, once.key, once.digest, ids, self.now, once.is_new))
 
     def _forget_keys(self) -> None:
         """Let keys of long ago leave the memory; PostgreSQL has them, and the call that used one again has seen it there."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foliot_scheduler.core import leases, tasks
+from foliot_scheduler.core import dependents, leases, tasks
 from foliot_scheduler.core.effects import AttemptRecord, Refusal, Repeated
 from foliot_scheduler.core.model import Outcome, Stored, Task
 from foliot_scheduler.core.readiness import count_parent
+from foliot_scheduler.core.subscriptions import WebhookEvent
 from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
 from foliot_scheduler.core.types import TaskId, WorkerId
+from foliot_scheduler.core.webhooks import note_task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +44,8 @@ def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] |
             traceparent=command.traceparent,
         )
         state.tasks[task.id] = writes.tasks[task.id] = task
+        if state.listening:
+            note_task(state, task, WebhookEvent.TASK_CREATED)
         if depends_on:
             tasks.decide(state, task, tasks.attach(state, task, command.ended))
         else:
@@ -102,7 +106,7 @@ def update(state: State, command: commands.UpdateTask) -> Task:
         task.trigger_rule = change.trigger_rule
     culprit = None
     if change.depends_on is not None:
-        _detach(state, task)
+        tasks.detach(state, task)
         task.depends_on = change.depends_on
         culprit = tasks.attach(state, task, command.ended)
     if task.state is not TaskState.BLOCKED:
@@ -115,8 +119,15 @@ def update(state: State, command: commands.UpdateTask) -> Task:
             # a new leader counts them as failed.
             tasks.release(state, task)
             return task.snapshot()
-    tasks.decide(state, task, culprit)
+    _decide_again(state, task, culprit)
     return task.snapshot()
+
+
+def _decide_again(state: State, task: Task, culprit: TaskId | None) -> None:
+    """Ask a changed task's dependencies; one that failed and did not matter so far may have been retried and succeeded since."""
+    tasks.decide(state, task, culprit)
+    if task.state is TaskState.FAILED:
+        state.effects.writes.dependents_doubted.add(task.id)
 
 
 def _relabel(state: State, task: Task, change: commands.TaskChange) -> Task:
@@ -138,14 +149,6 @@ def _relabel(state: State, task: Task, change: commands.TaskChange) -> Task:
 
 def _asks_to_wait(change: commands.TaskChange) -> bool:
     return change.depends_on is not None or change.trigger_rule is not None
-
-
-def _detach(state: State, task: Task) -> None:
-    """Have the tasks it waits for forget it; one that was retried since does not know it."""
-    for dependency in task.depends_on:
-        parent = state.tasks.get(dependency)
-        if parent is not None and parent.children and task in parent.children:
-            parent.children.remove(task)
 
 
 def _check_no_cycle(task: Task, depends_on: Iterable[TaskId]) -> None:
@@ -175,7 +178,7 @@ def delete(state: State, command: commands.DeleteTask) -> None:
     if task.is_live:
         if task.state is TaskState.READY:
             tasks.leave_ready(state, task)
-        _detach(state, task)
+        tasks.detach(state, task)
         for child in task.children or ():  # they started without it; a change may have them wait again, but not for this one
             child.parents_open -= 1
             count_parent(child, TaskState.CANCELLED)
@@ -187,8 +190,10 @@ def delete(state: State, command: commands.DeleteTask) -> None:
     writes.plans_changed.discard(task.id)
     writes.relabelled.discard(task.id)
     writes.checkpoints.pop(task.id, None)
+    if task.depends_on:
+        writes.failed_dependents[task.id] = ()
     if task.stored is not Stored.NOWHERE:
-        writes.tasks_deleted.append(task.id)
+        writes.tasks_deleted.append(task)
 
 
 def cancel(state: State, command: commands.CancelTask) -> Task:
@@ -196,6 +201,8 @@ def cancel(state: State, command: commands.CancelTask) -> Task:
     task = _find(state, command.project, command.task_id, command.record)
     if not task.is_live:
         raise Refusal("wrong_state", f"the task has ended: {task.state}", {"state": task.state})
+    if command.only_waiting and task.state is TaskState.RUNNING:
+        raise Refusal("wrong_state", "the task is running", {"state": task.state})
     cancel_live(state, task)
     return task.snapshot()
 
@@ -230,6 +237,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
                 task.id,
                 task.attempt,
                 task.worker_id or WorkerId(""),
+                task.worker_address,
                 task.started,
                 task.ended or state.now,
                 task.outcome,
@@ -237,14 +245,8 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
                 task.error,
             )
         )
-    task.state = next_task_state(task.state, TaskEvent.REVIVED)
-    task.ended = task.started = task.worker_id = task.exit_code = task.outcome = None
-    task.error = ""
-    task.failed_attempts = task.lost_attempts = 0
-    task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
-    state.tasks[task.id] = task
-    state.effects.writes.relabelled.discard(task.id)
-    state.note_record_used(task, ended=False)
+    dependents.revive(state, task)
+    task.retried = True
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.
     tasks.release(state, task)
     state.remember(command.project, command.once, task.id)

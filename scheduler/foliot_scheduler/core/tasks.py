@@ -3,6 +3,12 @@
 Theory of operation. Ending a task never touches other tasks: the ended one is put on `state.settling`, and `settle` works that
 list off after each command, in a loop. So a chain of a hundred thousand markers or skips needs no recursion, and each rule
 below sees a consistent state.
+
+All that depend on an ended task count it at once, but only so many of them are decided in one step of the engine: those of runs
+line up in `state.undecided`, blocked, and the next step goes on with them by itself. Meanwhile they are blocked tasks like any
+other, to be cancelled or changed, and a new leader decides all blocked tasks anyway. Tasks on their own are decided as soon as
+they have counted: somebody may retry a dependency that has failed, and whoever depends on it must have failed by then, so that
+its success puts them back (see `dependents.py`).
 """
 
 from __future__ import annotations
@@ -10,11 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from foliot_scheduler.core.model import Kind, Task
+from foliot_scheduler.core.model import Kind, Task, TriggerRule
 from foliot_scheduler.core.readiness import Readiness, count_parent, readiness
 from foliot_scheduler.core.runs import note_task_ended
 from foliot_scheduler.core.timers import TaskDue
 from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
+from foliot_scheduler.core.webhooks import note_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +37,10 @@ def attach(state: State, task: Task, ended: dict[TaskId, TaskState]) -> TaskId |
     for dependency in task.depends_on:
         parent = state.tasks.get(dependency)
         if parent is None:
-            count_parent(task, ended[dependency])
-            if ended[dependency] is not TaskState.SUCCEEDED:
+            # It may have been retried since `ended` was read.
+            end_state = state.last_end(dependency) or ended[dependency]
+            count_parent(task, end_state)
+            if end_state is not TaskState.SUCCEEDED:
                 culprit = dependency
         else:
             task.parents_open += 1
@@ -39,6 +48,14 @@ def attach(state: State, task: Task, ended: dict[TaskId, TaskState]) -> TaskId |
                 parent.children = []
             parent.children.append(task)
     return culprit
+
+
+def detach(state: State, task: Task) -> None:
+    """Have the tasks that a task on its own waits for forget it; one that was retried since does not know it."""
+    for dependency in task.depends_on:
+        parent = state.tasks.get(dependency)
+        if parent is not None and parent.children and task in parent.children:
+            parent.children.remove(task)
 
 
 def decide(state: State, task: Task, culprit: TaskId | None) -> None:
@@ -54,6 +71,12 @@ def decide(state: State, task: Task, culprit: TaskId | None) -> None:
         else:
             # Documented by the tasks API: dependents of a task that did not succeed end failed, with an error that names it.
             task.error = f"dependency {UUID(bytes=bytes(culprit))} did not succeed" if culprit else "a dependency did not succeed"
+            writes = state.effects.writes
+            writes.failed_dependents[task.id] = task.depends_on
+            if task.trigger_rule is TriggerRule.ONE_SUCCESS:
+                # One that failed while others went on may have been retried and have succeeded since: its dependents in memory
+                # have counted it as failed.
+                writes.dependents_doubted.add(task.id)
             end(state, task, TaskEvent.DEPENDENCY_FAILED)
 
 
@@ -90,9 +113,9 @@ def leave_ready(state: State, task: Task) -> None:
         push_woken(state, woken)
 
 
-def push_woken(state: State, woken: Iterable[Task]) -> None:
-    """Let tasks that waited for a concurrency limit try again, before those that came later."""
-    for task in woken:
+def push_woken(state: State, woken: list[Task]) -> None:
+    """Let tasks that waited for a concurrency limit try again, in their order and before those that came later."""
+    for task in reversed(woken):
         state.ready.push(task, front=True)
 
 
@@ -123,25 +146,43 @@ def end(state: State, task: Task, event: TaskEvent) -> None:
     state.write_task(task)
     if task.id in state.records_used:
         state.note_record_used(task, ended=True)
+    if state.listening:
+        note_end(state, task)
+    if task.retried and task.state is TaskState.SUCCEEDED:
+        state.effects.writes.dependents_due[task.id] = None
     if task.run is not None or task.children:
         state.settling.append(task)
 
 
 def settle(state: State) -> None:
-    """Tell dependents and runs of every task that has ended since the last call."""
-    settling = state.settling
-    while settling:
-        task = settling.popleft()
-        culprit = None if task.state is TaskState.SUCCEEDED else task.id
-        for child in _children(task):
-            # Counted for those that started early too: a change of the trigger rule may have them wait again.
-            child.parents_open -= 1
-            count_parent(child, task.state)
-            if child.state is TaskState.BLOCKED:
-                decide(state, child, culprit)
-        task.children = None
-        if task.run is not None:
-            note_task_ended(state, task.run, task)
+    """Tell dependents and runs of every task that has ended since the last call, and decide those that this step may decide."""
+    settling, undecided = state.settling, state.undecided
+    while True:
+        while settling:
+            _tell(state, settling.popleft())
+        if not undecided or not state.decisions_left:
+            return
+        state.decisions_left -= 1
+        task = undecided.popleft()
+        if task.state is TaskState.BLOCKED:
+            decide(state, task, None)
+
+
+def _tell(state: State, task: Task) -> None:
+    culprit = None if task.state is TaskState.SUCCEEDED else task.id
+    for child in _children(task):
+        # Counted for those that started early too: a change of the trigger rule may have them wait again.
+        child.parents_open -= 1
+        count_parent(child, task.state)
+        if child.state is not TaskState.BLOCKED:
+            continue
+        if child.run is None:
+            decide(state, child, culprit)
+        elif readiness(child) is not Readiness.WAIT:
+            state.undecided.append(child)
+    task.children = None
+    if task.run is not None:
+        note_task_ended(state, task.run, task)
 
 
 def _children(task: Task) -> Iterable[Task]:

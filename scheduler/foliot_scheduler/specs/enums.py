@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from foliot.v1 import job_pb2, run_pb2, spec_pb2
+from foliot.v1 import access_pb2, job_pb2, run_pb2, spec_pb2
+from foliot_scheduler.core.access import Role
 from foliot_scheduler.core.model import ConcurrencyPolicy, JobState, Kind, MisfirePolicy, Outcome, Trigger, TriggerRule
+from foliot_scheduler.core.shapes import JobShape
 from foliot_scheduler.core.transitions import RunState, TaskState
 
+ROLES: Final[dict[int, Role]] = {
+    access_pb2.ROLE_VIEWER: Role.VIEWER,
+    access_pb2.ROLE_OPERATOR: Role.OPERATOR,
+    access_pb2.ROLE_ADMIN: Role.ADMIN,
+    access_pb2.ROLE_WORKER: Role.WORKER,
+}
 TRIGGER_RULES: Final[dict[int, TriggerRule]] = {
     spec_pb2.TRIGGER_RULE_UNSPECIFIED: TriggerRule.ALL_SUCCESS,
     spec_pb2.TRIGGER_RULE_ALL_SUCCESS: TriggerRule.ALL_SUCCESS,
@@ -50,11 +58,17 @@ RUN_STATES: Final[dict[int, RunState]] = {
 RUN_TRIGGERS: Final[dict[int, Trigger]] = {
     run_pb2.RUN_TRIGGER_MANUAL: Trigger.MANUAL,
     run_pb2.RUN_TRIGGER_SCHEDULE: Trigger.SCHEDULE,
+    run_pb2.RUN_TRIGGER_REDRIVE: Trigger.REDRIVE,
 }
 JOB_STATES: Final[dict[int, JobState]] = {
     job_pb2.JOB_STATE_ACTIVE: JobState.ACTIVE,
     job_pb2.JOB_STATE_PAUSED: JobState.PAUSED,
     job_pb2.JOB_STATE_DELETED: JobState.DELETED,
+}
+JOB_SHAPES: Final[dict[int, JobShape]] = {
+    job_pb2.JOB_SHAPE_SCHEDULED_COMMAND: JobShape.SCHEDULED_COMMAND,
+    job_pb2.JOB_SHAPE_SCHEDULED_HTTP: JobShape.SCHEDULED_HTTP,
+    job_pb2.JOB_SHAPE_OTHER: JobShape.OTHER,
 }
 MISFIRE_POLICIES: Final[dict[int, MisfirePolicy]] = {
     job_pb2.MISFIRE_POLICY_UNSPECIFIED: MisfirePolicy.FIRE_ONCE,
@@ -84,3 +98,5 @@ TASK_STATE_NUMBERS: Final = {state: spec_pb2.TaskState.ValueType(n) for n, state
 RUN_STATE_NUMBERS: Final = {state: run_pb2.RunState.ValueType(n) for n, state in RUN_STATES.items()}
 RUN_TRIGGER_NUMBERS: Final = {trigger: run_pb2.RunTrigger.ValueType(n) for n, trigger in RUN_TRIGGERS.items()}
 JOB_STATE_NUMBERS: Final = {state: job_pb2.JobState.ValueType(n) for n, state in JOB_STATES.items()}
+JOB_SHAPE_NUMBERS: Final = {shape: job_pb2.JobShape.ValueType(n) for n, shape in JOB_SHAPES.items()}
+ROLE_NUMBERS: Final = {role: access_pb2.Role.ValueType(n) for n, role in ROLES.items()}

@@ -17,7 +17,7 @@ from foliot_scheduler.specs.rules import Violations
 
 
 def merge_job(stored: job_pb2.JobSpec, update: job_pb2.JobSpec, names: Collection[str]) -> job_pb2.JobSpec:
-    """The stored spec with the named fields of the update. Raises FoliotError INVALID_FIELD for a name that is not known."""
+    """The stored spec with the named fields of the update. Raises FoliotError INVALID_FIELD for no name, or one not known."""
     violations = Violations()
     check_update_fields(names, JOB_FIELDS, violations)
     violations.raise_if_any()

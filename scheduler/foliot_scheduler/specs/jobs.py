@@ -22,8 +22,10 @@ from foliot_scheduler.core.graph import (
     UnknownDependencyError,
 )
 from foliot_scheduler.core.model import JobPlan, NodePlan, SchedulePlan
+from foliot_scheduler.core.shapes import JobShape, shape_of
 from foliot_scheduler.core.types import Span
-from foliot_scheduler.specs.enums import CONCURRENCY_POLICIES, MISFIRE_POLICIES, TRIGGER_RULES
+from foliot_scheduler.specs.enums import CONCURRENCY_POLICIES, KINDS, MISFIRE_POLICIES, TRIGGER_RULES
+from foliot_scheduler.specs.fields import copy_fields
 from foliot_scheduler.specs.retry import ONE_ATTEMPT, check_retry, plan_retry
 from foliot_scheduler.specs.rules import (
     Violations,
@@ -43,6 +45,7 @@ METADATA_BYTES_MAX: Final = 64 * 1024
 SURFACE_BYTES_MAX: Final = 100
 JITTER_MAX: Final = Span(3_600_000_000)
 
+_HEAD_FIELDS: Final = frozenset(job_pb2.JobSpec.DESCRIPTOR.fields_by_name) - {"tasks"}
 _KEY_BAD: Final = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 
@@ -54,7 +57,7 @@ def plan_job(spec: job_pb2.JobSpec) -> JobPlan:
     """
     violations = Violations()
     _check_job(spec, violations)
-    schedule = _read_schedule(spec, violations) if spec.HasField("schedule") else None
+    schedule = check_schedule("spec.schedule", spec.schedule, violations) if spec.HasField("schedule") else None
     if len(spec.tasks) <= TASKS_MAX:  # more are not read at all
         for number, task in enumerate(spec.tasks):
             check_job_task(f"spec.tasks[{number}]", task, violations)
@@ -104,8 +107,8 @@ def _check_job(spec: job_pb2.JobSpec, violations: Violations) -> None:
         violations.add("spec.max_active_runs", "must be at least 1, or 0 for no bound", "out_of_range")
 
 
-def _read_schedule(spec: job_pb2.JobSpec, violations: Violations) -> SchedulePlan | None:
-    schedule, path = spec.schedule, "spec.schedule"
+def check_schedule(path: str, schedule: job_pb2.Schedule, violations: Violations) -> SchedulePlan | None:
+    """Hold a schedule to its rules and plan it; None if there are violations, of it or from before."""
     if schedule.HasField("max_jitter"):
         check_duration(f"{path}.max_jitter", schedule.max_jitter, JITTER_MAX, violations, zero=True)
     if schedule.misfire_policy not in MISFIRE_POLICIES:
@@ -167,6 +170,12 @@ def _dependency_fault(
     return FieldViolation(f"spec.tasks[{number}].dependencies[{last}]", description, rule)
 
 
+def shape_of_spec(spec: job_pb2.JobSpec) -> JobShape:
+    """What a job consists of, by its whole spec; as its plan says."""
+    first = KINDS[spec.tasks[0].spec.WhichOneof("work")] if spec.tasks else None
+    return shape_of(scheduled=spec.HasField("schedule"), tasks=len(spec.tasks), first=first)
+
+
 def _build(spec: job_pb2.JobSpec, schedule: SchedulePlan | None, graph: Graph, raw: bytes) -> JobPlan:
     retry = plan_retry(spec.retry) if spec.HasField("retry") else ONE_ATTEMPT
     plans = TaskPlans()  # of its own: big jobs are planned in threads
@@ -178,4 +187,8 @@ def _build(spec: job_pb2.JobSpec, schedule: SchedulePlan | None, graph: Graph, r
         )
         for task in spec.tasks
     )
-    return JobPlan(spec.name, spec.surface, tuple(spec.tags), schedule, nodes, graph, spec.max_active_runs, raw)
+    head = job_pb2.JobSpec()
+    copy_fields(head, spec, _HEAD_FIELDS)
+    return JobPlan(
+        spec.name, spec.surface, tuple(spec.tags), schedule, nodes, graph, spec.max_active_runs, raw, head.SerializeToString()
+    )

@@ -79,6 +79,7 @@ def task_from_row(row: TaskRow, plans: TaskPlans) -> Task:
         lost_attempts=row.lost_attempts,
         due=row.due_at,
         worker_id=row.worker_id,
+        worker_address=row.worker_address,
         started=row.started_at,
         ended=row.ended_at,
         outcome=row.outcome,
@@ -86,6 +87,8 @@ def task_from_row(row: TaskRow, plans: TaskPlans) -> Task:
         error=row.error,
         checkpoint=row.checkpoint,
         stored=Stored.LIVE if live else Stored.HISTORY,
+        row_state=row.state,
+        row_priority=row.priority,
     )
 
 

@@ -45,8 +45,18 @@ _LEFTOVER_GRACE_S = 4.0
 _LEFTOVER_STEP_S = 0.02
 
 
-OWN_NAMES = frozenset({"lock", "postgres", "postgres.new", "postgres.log", "postgres.password", "run"})
+OWN_NAMES = frozenset({"admin-key", "lock", "postgres", "postgres.new", "postgres.log", "postgres.password", "run"})
 """What tells that a directory is Foliot's; `foliot up` keeps its workers' files in `worker-…` beside them."""
+
+
+def check_ours(path: Path) -> None:
+    """Raise EmbeddedPostgresError for a directory that holds something, and none of it ours.
+
+    A slip of the hand must not fill somebody's folder with a database. Raises OSError when it cannot be read.
+    """
+    found = [entry.name for entry in path.iterdir()]
+    if found and not any(name in OWN_NAMES or name.startswith("worker-") for name in found):
+        raise EmbeddedPostgresError(f"data directory {path} is not empty and not Foliot's: name another, or an empty one")
 
 
 class DataDirectory:
@@ -65,7 +75,7 @@ class DataDirectory:
         """Create the directory if need be and claim it; raises EmbeddedPostgresError when another process has it."""
         try:
             self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._check_ours()
+            check_ours(self.path)
             # Not truncated: it holds the owner's process id, which the error below quotes.
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -93,17 +103,6 @@ class DataDirectory:
     def password(self) -> str:
         """The superuser's password for TCP connections."""
         return self._password_path.read_text(encoding="ascii").strip()
-
-    def _check_ours(self) -> None:
-        """Raise EmbeddedPostgresError for a directory that holds something, and none of it ours.
-
-        A slip of the hand must not fill somebody's folder with a database.
-        """
-        found = [entry.name for entry in self.path.iterdir()]
-        if found and not any(name in OWN_NAMES or name.startswith("worker-") for name in found):
-            raise EmbeddedPostgresError(
-                f"data directory {self.path} is not empty and not Foliot's: name another, or an empty one"
-            )
 
     async def prepare(self) -> Identity:
         """Make the cluster ready to be started: created, upgraded, nothing left running. Says as whom to run it.

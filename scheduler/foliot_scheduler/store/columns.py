@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from foliot_scheduler.core.shapes import shape_of_plan
+
 if TYPE_CHECKING:
-    from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord
+    from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Redriven
     from foliot_scheduler.core.model import Job, LeaseBatch, Run, Task, Worker
 
 Columns = dict[str, Sequence[object]]
@@ -54,6 +56,7 @@ def _outcome_columns(tasks: Sequence[Task]) -> Columns:
         "exit_code": [task.exit_code for task in tasks],
         "outcome": [task.outcome for task in tasks],
         "worker_id": [task.worker_id for task in tasks],
+        "worker_address": [task.worker_address for task in tasks],
         "error": [error if "\0" not in (error := task.error) else clean(error) for task in tasks],
     }
 
@@ -106,6 +109,7 @@ def run_columns(runs: Sequence[Run]) -> Columns:
         "project": [run.project for run in runs],
         "state": [run.state for run in runs],
         "trigger": [run.trigger for run in runs],
+        "redrive_of": [run.redrive_of for run in runs],
     }
 
 
@@ -114,8 +118,15 @@ def ended_run_columns(runs: Sequence[Run]) -> Columns:
     return {
         **run_columns(runs),
         "ended": [run.ended for run in runs],
+        "shape": [shape_of_plan(run.plan) for run in runs],
         "counts": [json.dumps(Counter(task.state.value for task in run.tasks)) for run in runs],
     }
+
+
+def redriven_columns(records: Sequence[Redriven]) -> Columns:
+    """Dead letters that were redriven."""
+    run_ids, by = zip(*records, strict=True)
+    return {"run_id": run_ids, "redriven_by": by}
 
 
 def job_columns(jobs: Sequence[Job]) -> Columns:
@@ -132,6 +143,7 @@ def job_columns(jobs: Sequence[Job]) -> Columns:
         "state": [job.state for job in jobs],
         "name": [job.plan.name for job in jobs],
         "surface": [job.plan.surface for job in jobs],
+        "shape": [shape_of_plan(job.plan) for job in jobs],
         "cron": [schedule.expression if schedule is not None else None for schedule in schedules],
         "timezone": [schedule.timezone if schedule is not None else None for schedule in schedules],
         "tags": [array_literal(job.plan.tags) if job.plan.tags else None for job in jobs],
@@ -146,6 +158,8 @@ def job_version_columns(jobs: Sequence[Job]) -> Columns:
         "version": [job.version for job in jobs],
         "updated": [job.updated for job in jobs],
         "spec": [job.plan.spec for job in jobs],
+        "head": [job.plan.head for job in jobs],
+        "task_count": [len(job.plan.nodes) for job in jobs],
     }
 
 
@@ -154,6 +168,7 @@ def batch_columns(batches: Sequence[LeaseBatch]) -> Columns:
     return {
         "first_token": [batch.first_token for batch in batches],
         "leased": [batch.leased for batch in batches],
+        "project": [batch.project for batch in batches],
         "worker_id": [batch.worker_id for batch in batches],
         "task_ids": [b"".join(batch.task_ids) for batch in batches],
         "attempts": [pack_attempts(batch.attempts) for batch in batches],
@@ -162,11 +177,12 @@ def batch_columns(batches: Sequence[LeaseBatch]) -> Columns:
 
 def attempt_columns(records: Sequence[AttemptRecord]) -> Columns:
     """Ended attempts."""
-    task_ids, numbers, workers, started, ended, outcomes, exit_codes, errors = zip(*records, strict=True)
+    task_ids, numbers, workers, addresses, started, ended, outcomes, exit_codes, errors = zip(*records, strict=True)
     return {
         "task_id": task_ids,
         "number": numbers,
         "worker_id": workers,
+        "worker_address": addresses,
         "started": started,
         "ended": ended,
         "outcome": outcomes,
@@ -189,7 +205,7 @@ def fire_columns(records: Sequence[FireRecord]) -> Columns:
 
 def answer_columns(records: Sequence[IdempotencyRecord]) -> Columns:
     """Answers kept for repeated requests."""
-    projects, keys, digests, ids, created = zip(*records, strict=True)
+    projects, keys, digests, ids, created, _ = zip(*records, strict=True)
     return {"project": projects, "key": keys, "digest": digests, "ids": ids, "created": created}
 
 
@@ -218,6 +234,17 @@ def worker_columns(workers: Sequence[Worker]) -> Columns:
         "kinds": [array_literal(sorted(profile.kinds)) for profile in profiles],
         "functions": [array_literal(sorted(profile.functions)) for profile in profiles],
         "labels": [json.dumps({clean(name): clean(value) for name, value in profile.labels}) for profile in profiles],
+    }
+
+
+def worker_count_columns(workers: Sequence[Worker]) -> Columns:
+    """What workers hold, and what ended on them since their rows were written last."""
+    return {
+        "project": [worker.project or "" for worker in workers],
+        "id": [clean(worker.profile.id) for worker in workers],
+        "succeeded": [worker.succeeded for worker in workers],
+        "failed": [worker.failed for worker in workers],
+        "current_tasks": [len(worker.leases) for worker in workers],
     }
 
 

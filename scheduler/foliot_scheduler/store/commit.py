@@ -19,7 +19,7 @@ import asyncpg
 
 from foliot_scheduler.core.model import Stored
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.store import arrays, columns, election
+from foliot_scheduler.store import arrays, columns, counts, dependents, election, outbox, rollups
 from foliot_scheduler.store.columns import Columns
 from foliot_scheduler.store.errors import ConflictError, Fenced, StoreError
 from foliot_scheduler.store.pool import Connection, translated
@@ -27,8 +27,8 @@ from foliot_scheduler.store.sql import Queries
 
 if TYPE_CHECKING:
     from foliot_scheduler.core.effects import WriteSet
-    from foliot_scheduler.core.model import Job, Run, Task
-    from foliot_scheduler.core.types import JobId
+    from foliot_scheduler.core.model import Job, Run, Task, Worker
+    from foliot_scheduler.core.types import JobId, Micros
 
 COMMIT_TIMEOUT_S: Final = 30.0
 """A commit takes milliseconds; one that takes so long has lost its server, and the term with it."""
@@ -85,6 +85,7 @@ GROUPS: Final = (
     Group("insert_ended_run", columns.ended_run_columns),
     Group("update_run", columns.run_columns, counted=True),
     Group("end_run", columns.ended_run_columns, counted=True),
+    Group("mark_redriven", columns.redriven_columns),
     Group("upsert_job", columns.job_columns),
     Group("insert_job_version", columns.job_version_columns),
     Group("insert_attempt", columns.attempt_columns),
@@ -93,9 +94,28 @@ GROUPS: Final = (
     Group("save_checkpoint", columns.checkpoint_columns),
     Group("insert_fire", columns.fire_columns),
     Group("insert_answer", columns.answer_columns),
+    Group("put_answer", columns.answer_columns),
     Group("upsert_worker", columns.worker_columns),
+    Group("count_worker", columns.worker_count_columns),
+    Group("add_rollup", rollups.sum_columns),
+    Group("add_count", counts.change_columns),
+    Group("upsert_webhook", outbox.webhook_columns),
+    Group("delete_webhook", _ids),
+    Group("insert_delivery", outbox.delivery_columns),
+    Group("put_failed_dependent", dependents.note_columns),
+    Group("delete_failed_dependent", dependents.child_columns),
+    Group("wake_failed_dependent", dependents.waking_columns),
 )
 """Every way of writing rows, in the order of the statement's parts; the order has no meaning, all see the same snapshot."""
+
+
+_ENDING: Final = tuple(
+    index for index, group in enumerate(GROUPS) if group.name in {"insert_ended_task", "end_task", "end_task_again"}
+)
+"""The groups of tasks whose end is recorded with this commit."""
+
+_WRITING: Final = 7
+"""So many groups write tasks; those after them delete."""
 
 
 class Statement(NamedTuple):
@@ -158,9 +178,11 @@ class Committer:
     def encode(self, writes: WriteSet) -> EncodedCommit:
         """Take the rows of a set as they stand now, and note in the objects where their rows will be."""
         jobs = list(writes.jobs.values())
+        tasks = task_rows(writes)
         rows: tuple[Sequence[object], ...] = (
-            *task_rows(writes),
+            *tasks,
             *_run_rows(writes.runs.values()),
+            writes.redriven,
             jobs,
             self._unknown_versions(jobs),
             writes.attempts,
@@ -168,8 +190,16 @@ class Committer:
             writes.batches_closed,
             list(writes.checkpoints.values()),
             writes.fires,
-            writes.idempotency,
+            [record for record in writes.idempotency if not record.replaces],
+            [record for record in writes.idempotency if record.replaces],
             list(writes.workers.values()),
+            counted_workers(writes),
+            list(rollups.add_up([tasks[index] for index in _ENDING]).items()),
+            counts.changes(tasks[:_WRITING], writes.tasks_deleted),
+            list(writes.webhooks.values()),
+            writes.webhooks_deleted,
+            writes.deliveries,
+            *dependents.note_changes(writes),
         )
         mask = expected = 0
         for index, (group, entries) in enumerate(zip(GROUPS, rows, strict=True)):
@@ -205,9 +235,9 @@ class Committer:
         if row is None:
             raise Fenced(f"epoch {self._epoch} of shard {self._shard} is over")
 
-    async def pulse(self) -> None:
-        """Prove the term and renew it; raises Fenced or StoreUnavailable."""
-        await election.renew(self._connection, self._shard, self._epoch)
+    async def pulse(self) -> Micros:
+        """Prove the term and renew it, and answer PostgreSQL's time; raises Fenced or StoreUnavailable."""
+        return await election.renew(self._connection, self._shard, self._epoch)
 
     async def prepare(self) -> None:
         """Make the connection ready; the first commit does it if nobody did before.
@@ -244,8 +274,8 @@ def task_rows(writes: WriteSet) -> tuple[list[Any], ...]:
     ended: list[Task] = []
     relabelled: list[Task] = []
     ended_again: list[Task] = []
-    removed = list(writes.tasks_deleted)
-    revived = list(writes.tasks_deleted)
+    removed = [task.id for task in writes.tasks_deleted]
+    revived = list(removed)
     plans_changed = writes.plans_changed
     # By identity: hashing a member of an Enum runs Python code, three times as slow.
     nowhere, live = Stored.NOWHERE, Stored.LIVE
@@ -271,6 +301,12 @@ def task_rows(writes: WriteSet) -> tuple[list[Any], ...]:
     return new, new_ended, moved, replanned, ended, relabelled, ended_again, removed, revived
 
 
+def counted_workers(writes: WriteSet) -> list[Worker]:
+    """Pick the workers of which only the counts are written."""
+    whole = writes.workers
+    return [worker for worker in writes.workers_counted if (worker.project or "", worker.profile.id) not in whole]
+
+
 def _run_rows(runs: Iterable[Run]) -> tuple[list[Any], ...]:
     """Sort the runs by how they are written: the next four groups."""
     new: list[Run] = []
@@ -287,11 +323,11 @@ def _run_rows(runs: Iterable[Run]) -> tuple[list[Any], ...]:
 
 
 _EVERYDAY: Final = (
-    ("insert_task",),
-    ("insert_task", "open_batch"),
-    ("end_task", "close_batch"),
-    ("insert_task", "end_task", "open_batch", "close_batch"),
-    ("insert_task", "insert_answer", "open_batch"),
+    ("insert_task", "add_count"),
+    ("insert_task", "open_batch", "add_count", "count_worker"),
+    ("end_task", "close_batch", "add_rollup", "add_count", "count_worker"),
+    ("insert_task", "end_task", "open_batch", "close_batch", "add_rollup", "add_count", "count_worker"),
+    ("insert_task", "put_answer", "open_batch", "add_count", "count_worker"),
 )
 
 

@@ -81,12 +81,13 @@ async def announce(conn: Connection, shard: int, epoch: int, *, leader: str, add
         raise Fenced(f"epoch {epoch} of shard {shard} is over")
 
 
-async def renew(conn: Connection, shard: int, epoch: int) -> None:
-    """Prove a term; raises Fenced when it is over."""
+async def renew(conn: Connection, shard: int, epoch: int) -> Micros:
+    """Prove a term, and answer PostgreSQL's time; raises Fenced when the term is over."""
     with translated("renew the term"):
-        proven = await conn.fetchval(_SQL["renew"], shard, epoch, timeout=ANSWER_WITHIN_S)
-    if proven is None:
+        proven_at: Micros | None = await conn.fetchval(_SQL["renew"], shard, epoch, timeout=ANSWER_WITHIN_S)
+    if proven_at is None:
         raise Fenced(f"epoch {epoch} of shard {shard} is over")
+    return proven_at
 
 
 async def resign(conn: Connection, shard: int, epoch: int) -> None:

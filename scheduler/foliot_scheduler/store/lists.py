@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST
+from foliot_scheduler.core.model import PRIORITY_HIGHEST, PRIORITY_LOWEST, Kind
+from foliot_scheduler.core.shapes import JobShape
 from foliot_scheduler.core.transitions import (
     ENDED_RUN_STATES,
     ENDED_TASK_STATES,
@@ -24,7 +25,7 @@ from foliot_scheduler.core.transitions import (
     RunState,
     TaskState,
 )
-from foliot_scheduler.core.types import JobId, Micros, Project, RunId, WorkerId
+from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, WorkerId
 from foliot_scheduler.store.partitions import lowest_id
 from foliot_scheduler.store.recovery import ID_BYTES
 from foliot_scheduler.store.rows import TaskRow
@@ -74,6 +75,10 @@ class TaskFilter:
     kind: str | None = None
     priority: int | None = None
     name: str | None = None
+    priorities: frozenset[int] = frozenset()
+    """Empty: all."""
+    ids: tuple[TaskId, ...] = ()
+    """Empty: all."""
 
 
 @dataclass(slots=True)
@@ -195,6 +200,20 @@ def task_count(project: Project, wanted: TaskFilter, window: Window = EVERYTHING
     return text, statement.arguments
 
 
+def task_count_by_state(project: Project, wanted: TaskFilter) -> tuple[str, list[object]]:
+    """Write the statement that counts what a filter holds by state and priority."""
+    statement = Statement()
+    conditions = _conditions(statement, project, wanted, EVERYTHING)
+    text = fill(
+        _TASKS["count_by_state"],
+        branches="\nUNION ALL\n".join(
+            fill(_TASKS[f"{table}_count_by_state"], conditions=where)
+            for table, where in _branches(statement, conditions, wanted, merge_states=False)
+        ),
+    )
+    return text, statement.arguments
+
+
 def task_end(sort: TaskSort, row: TaskRow) -> bytes:
     """Say where a page ended: its last row's id, and the value it is sorted by."""
     values: Mapping[TaskSort, str] = {
@@ -210,18 +229,23 @@ def task_end(sort: TaskSort, row: TaskRow) -> bytes:
 def _conditions(statement: Statement, project: Project, wanted: TaskFilter, window: Window) -> list[str]:
     conditions = [statement.condition(_TASKS["of_project"], project)]
     conditions += [statement.condition(_TASKS[name], value) for name, value in window]
+    is_binary_on_its_own = wanted.standalone and wanted.kind == Kind.BINARY
     for name, value in (
         ("with_tag", wanted.tag),
         ("of_run", wanted.run_id),
         ("of_worker", wanted.worker_id),
         ("of_queue", wanted.queue),
-        ("of_kind", wanted.kind),
+        ("of_kind", None if is_binary_on_its_own else wanted.kind),
         ("of_priority", wanted.priority),
         ("with_name", wanted.name),
+        ("of_priorities", sorted(wanted.priorities) or None),
+        ("with_ids", wanted.ids or None),
     ):
         if value is not None:
             conditions.append(statement.condition(_TASKS[name], value))
-    if wanted.standalone:
+    if is_binary_on_its_own:
+        conditions.append(_TASKS["binary_on_its_own"])
+    elif wanted.standalone:
         conditions.append(_TASKS["standalone"])
     return conditions
 
@@ -310,3 +334,23 @@ def run_count(
         for table, where in _run_branches(statement, project, job_id, states, window)
     ]
     return fill(_RUNS["count"], branches="\nUNION ALL\n".join(branches)), statement.arguments
+
+
+def dead_letter_page(
+    project: Project, job_id: JobId | None, shape: JobShape | None, *, limit: int, offset: int, window: Window
+) -> tuple[str, list[object]]:
+    """Write the statement of a page of dead letters, newest first, in a window of ids; of one job, or of jobs of one form."""
+    statement = Statement()
+    scope = [statement.condition(_RUNS["of_project"], project), _RUNS["dead"]]
+    scope += [statement.condition(_RUNS[name], value) for name, value in window]
+    if job_id is not None:
+        # The index of the job's runs finds them; the index of all dead letters would have to look at those of every job.
+        scope.append(statement.condition(_RUNS["of_job"], job_id))
+        parts = [] if shape is None else [statement.condition(_RUNS["of_shape"], shape)]
+        branches = [" AND ".join((*scope, *parts))]
+    else:
+        shapes = tuple(JobShape) if shape is None else (shape,)
+        branches = [" AND ".join((*scope, statement.condition(_RUNS["of_shape"], one))) for one in shapes]
+    places = {"limit": f"{statement.bind(limit)}::bigint", "offset": f"{statement.bind(offset)}::bigint"}
+    texts = [fill(_RUNS["branch"], columns=fill(_RUNS["ended_columns"], conditions=where)) for where in branches]
+    return fill(fill(_RUNS["list"], branches="\nUNION ALL\n".join(texts)), **places), statement.arguments

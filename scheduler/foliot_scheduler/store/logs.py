@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foliot_scheduler.core.types import Micros, TaskId
+from foliot_scheduler.core.types import Micros, Project, TaskId
 from foliot_scheduler.store.columns import clean
 from foliot_scheduler.store.pool import Connection, Pool, translated
 from foliot_scheduler.store.sql import Queries
@@ -26,12 +26,12 @@ class LogLine(NamedTuple):
     message: str
 
 
-async def insert_logs(writer: Connection | Pool, lines: Sequence[LogLine]) -> int:
-    """Store lines of attempts that exist and return how many were new; others are dropped, as is a number that is there already.
+async def insert_logs(writer: Connection | Pool, lines: Sequence[LogLine], project: Project | None = None) -> int:
+    """Store lines of attempts that exist, of one project if it is named, and return how many were new.
 
-    Any replica may do this, at any time. Raises StoreUnavailable.
+    Others are dropped, as is a number that is there already. Any replica may do this, at any time. Raises StoreUnavailable.
     """
-    lines = await _of_known_attempts(writer, lines)
+    lines = await _of_known_attempts(writer, lines, project)
     if not lines:
         return 0
     task_ids, numbers, ats, attempts, levels, messages = zip(*lines, strict=True)
@@ -43,16 +43,16 @@ async def insert_logs(writer: Connection | Pool, lines: Sequence[LogLine]) -> in
     return int(status.rpartition(" ")[2])
 
 
-async def _of_known_attempts(writer: Connection | Pool, lines: Sequence[LogLine]) -> list[LogLine]:
-    """Leave out lines of attempts that do not exist."""
+async def _of_known_attempts(writer: Connection | Pool, lines: Sequence[LogLine], project: Project | None) -> list[LogLine]:
+    """Leave out lines of attempts that do not exist in the project."""
     wanted = {line.task_id for line in lines}
     last: dict[TaskId, int] = {}
     with translated("look up attempts"):
-        for row in await writer.fetch(_SQL["live_attempts"], list(wanted)):
+        for row in await writer.fetch(_SQL["live_attempts"], list(wanted), project):
             # The row may still tell of the attempt before: a lease that is young is told by its batch alone.
             last[TaskId(row["id"])] = row["attempt"] + 1
         if len(last) < len(wanted):
             # After the live ones, so that a task which ends in between is found at one of the two places.
-            for row in await writer.fetch(_SQL["ended_attempts"], list(wanted - last.keys())):
+            for row in await writer.fetch(_SQL["ended_attempts"], list(wanted - last.keys()), project):
                 last[TaskId(row["id"])] = row["attempt"]
     return [line for line in lines if 1 <= line.attempt <= last.get(line.task_id, 0)]

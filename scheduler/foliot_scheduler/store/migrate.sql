@@ -13,8 +13,8 @@ CREATE TABLE IF NOT EXISTS schema_version (
 -- has_versions: whether Foliot was ever installed here
 SELECT to_regclass('schema_version') IS NOT NULL
 
--- current_version: the last migration that was applied
-SELECT version, compatible_from FROM schema_version ORDER BY version DESC LIMIT 1
+-- current_version: the last migration that was applied, and the newest of what any of them asks for
+SELECT max(version) AS version, max(compatible_from) AS compatible_from FROM schema_version HAVING count(*) > 0
 
 -- add_version: records a migration
 INSERT INTO schema_version (version, compatible_from, name, applied_at) VALUES ($1, $2, $3, clock_timestamp())

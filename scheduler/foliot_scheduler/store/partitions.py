@@ -37,6 +37,9 @@ DAYS_AHEAD: Final = 3
 IDEMPOTENCY_KEPT: Final = Span(24 * HOUR)
 """How long answers are kept for repeated requests; the contract says it, and commit.sql takes keys over after it."""
 
+DELIVERIES_KEPT: Final = Span(7 * 24 * HOUR)
+"""How long deliveries to webhooks are kept after their end: for people to look into what went wrong last week."""
+
 BATCH_ROWS: Final = 10_000
 """Rows that one statement deletes or moves: some 0.1 s of work, which is how long the journal may have to wait for such a row."""
 
@@ -80,7 +83,7 @@ TABLES: Final = (
 )
 """All partitioned tables of the schema. Names come from here alone, which is why they may be put into statements."""
 
-_ROW_WISE: Final = ("fire", "job_version", "job", "worker")
+_ROW_WISE: Final = ("fire", "job_version", "job", "worker", "api_key")
 """Tables whose rows are deleted one by one after the retention; in this order, as a job goes after its versions."""
 
 
@@ -90,12 +93,17 @@ class RetentionSettings:
 
     history: timedelta = timedelta(days=30)
     """How long after their creation ended tasks and runs are kept, with attempts, logs and checkpoints, and how long after the
-    fact decided due times, deleted jobs, replaced versions and workers that left. Days go as a whole, so up to a day longer; at
-    least a day."""
+    fact decided due times, deleted jobs, replaced versions, workers that left and API keys that ended. Days go as a whole, so
+    up to a day longer; at least a day."""
+
+    rollups: timedelta = timedelta(days=400)
+    """How long what ended by minute is kept: a year can be compared with the one before. At least as long as the history."""
 
     def __post_init__(self) -> None:
         if self.history < timedelta(days=1):
             raise ValueError(f"history is kept for a day at least, not {self.history}")
+        if self.rollups < self.history:
+            raise ValueError(f"rollups are kept for as long as the history at least, not {self.rollups}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +200,9 @@ async def run_once(conn: Connection, *, now_us: int, settings: RetentionSettings
             await _delete(conn, f"{table.name}_default", (lowest_id(cutoff), cutoff), progress)
         for name in _ROW_WISE:
             await _delete(conn, name, (cutoff,), progress)
+        await _delete(conn, "failed_dependent", (lowest_id(cutoff),), progress)
+        await _delete(conn, "rollup", (Micros(now - settings.rollups // timedelta(microseconds=1)),), progress)
+        await _delete(conn, "webhook_delivery_history", (Micros(now - DELIVERIES_KEPT),), progress)
         await _delete(conn, "idempotency", (Micros(now - IDEMPOTENCY_KEPT),), progress)
     return progress.report()
 
@@ -288,6 +299,8 @@ async def _drop(conn: Connection, table: PartitionedTable, day: date) -> bool | 
     if await conn.fetchval(_SQL["is_alive"], *day_bounds(day)):
         return False
     await conn.execute(_SQL["drop_partition"].format(partition=name))
+    if table.name == "task_history":
+        await conn.execute(_SQL["forget_counts"], (day - _EPOCH).days)
     return True
 
 

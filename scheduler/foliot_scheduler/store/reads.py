@@ -12,9 +12,10 @@ from functools import partial
 from typing import Protocol
 
 from foliot_scheduler.core.model import JobState
-from foliot_scheduler.core.transitions import RunState, TaskState
-from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, WorkerId
-from foliot_scheduler.store import rows
+from foliot_scheduler.core.shapes import JobShape
+from foliot_scheduler.core.transitions import ENDED_TASK_STATES, RunState, TaskState
+from foliot_scheduler.core.types import JobId, Micros, Project, RunId, Span, TaskId, WorkerId
+from foliot_scheduler.store import counts, rows
 from foliot_scheduler.store.columns import unpack_attempts
 from foliot_scheduler.store.lists import (
     RUN_REACHES_DAYS,
@@ -24,21 +25,24 @@ from foliot_scheduler.store.lists import (
     TaskSort,
     Window,
     checked_end,
+    dead_letter_page,
     fill,
     run_count,
     run_page,
     run_window,
     task_count,
+    task_count_by_state,
     task_end,
     task_page,
     windows,
 )
-from foliot_scheduler.store.partitions import lowest_id
 from foliot_scheduler.store.pool import Connection, Pool, Row, translated
 from foliot_scheduler.store.recovery import split_ids
+from foliot_scheduler.store.rollups import read_rollups
 from foliot_scheduler.store.rows import (
     AnswerRow,
     AttemptRow,
+    HeldTask,
     JobRow,
     LogRow,
     Page,
@@ -106,10 +110,20 @@ async def list_tasks(
             )
             found = await reader.fetch(text, *arguments)
         total = None
-        if with_total:
+        if with_total and wanted == TaskFilter(states=wanted.states):
+            total = await counts.count_all(reader, project, wanted.states)
+        elif with_total:
             text, arguments = task_count(project, wanted)
             total = await reader.fetchval(text, *arguments)
     return _page(found, limit, rows.task_row, partial(task_end, sort), total)
+
+
+async def count_tasks(reader: Reader, project: Project, wanted: TaskFilter) -> dict[tuple[TaskState, int], int]:
+    """Count what a filter holds, by state and priority. Costs a look at each of them, in an index where one fits the filter."""
+    text, arguments = task_count_by_state(project, wanted)
+    with translated("count tasks"):
+        found = await reader.fetch(text, *arguments)
+    return {(TaskState(row["state"]), row["priority"]): row["tasks"] for row in found}
 
 
 async def task_states(reader: Reader, project: Project, task_ids: Collection[TaskId]) -> dict[TaskId, TaskState]:
@@ -167,6 +181,27 @@ async def list_runs(
     return _page(read, limit, lambda row: row, lambda row: row.id, total)
 
 
+async def list_dead_letters(
+    reader: Reader,
+    project: Project,
+    *,
+    job_id: JobId | None = None,
+    shape: JobShape | None = None,
+    limit: int = 100,
+    end: bytes | None = None,
+) -> Page[RunRow]:
+    """Read a page of the runs that failed for good and were not redriven, newest first. Raises BadPageEndError.
+
+    `shape` keeps those of jobs that had this form for them.
+    """
+    with translated("list dead letters"):
+        spans = await _windows(reader, end, ascending=False, reaches_days=RUN_REACHES_DAYS)
+        count = partial(run_count, project, job_id, ())
+        found = await _walk(reader, spans, partial(dead_letter_page, project, job_id, shape), count, limit=limit + 1, offset=0)
+        read = await _run_rows(reader, found)
+    return _page(read, limit, lambda row: row, lambda row: row.id, None)
+
+
 async def get_job(reader: Reader, project: Project, job_id: JobId) -> JobRow | None:
     """Read one job, a deleted one too."""
     statement = Statement()
@@ -184,24 +219,31 @@ async def list_jobs(
     name: str | None = None,
     tag: str | None = None,
     surface: str | None = None,
+    shape: JobShape | None = None,
+    exhausted: bool | None = None,
     limit: int = 100,
     end: bytes | None = None,
     offset: int = 0,
     with_total: bool = False,
 ) -> Page[JobRow]:
-    """Read a page of jobs, newest first, without those deleted unless that is the state asked for. Raises BadPageEndError."""
+    """Read a page of jobs without their tasks, newest first, without those deleted unless that is the state asked for.
+
+    `exhausted` says whether their schedules have no due time left; None: either. Raises BadPageEndError.
+    """
     statement = Statement()
     conditions = [statement.condition(_JOBS["of_project"], project)]
     conditions.append(_JOBS["not_deleted"] if state is None else statement.condition(_JOBS["in_state"], state))
-    for fragment, value in (("with_name", name), ("with_tag", tag), ("of_surface", surface)):
+    for fragment, value in (("with_name", name), ("with_tag", tag), ("of_surface", surface), ("of_shape", shape)):
         if value is not None:
             conditions.append(statement.condition(_JOBS[fragment], value))
+    if exhausted is not None:
+        conditions.append(_JOBS["exhausted" if exhausted else "pending"])
     counting = fill(_JOBS["count"], conditions=" AND ".join(conditions)), list(statement.arguments)
     if end:
         conditions.append(statement.condition(_JOBS["before"], checked_end(end)))
     text = fill(
         _JOBS["page"],
-        columns=fill(_JOBS["columns"], conditions=" AND ".join(conditions)),
+        columns=fill(_JOBS["head_columns"], conditions=" AND ".join(conditions)),
         limit=statement.bind(limit + 1),
         offset=statement.bind(offset),
     )
@@ -224,13 +266,14 @@ async def list_workers(
     *,
     offline: bool | None = None,
     busy: bool | None = None,
+    executors_only: bool = False,
     limit: int = 100,
     offset: int = 0,
 ) -> tuple[list[WorkerRow], int]:
     """Read a page of workers in the order of their ids, and how many there are; None asks for both kinds."""
     with translated("list workers"):
-        found = await reader.fetch(_WORKERS["list"], project, offline, busy, limit, offset)
-        total = await reader.fetchval(_WORKERS["count"], project, offline, busy)
+        found = await reader.fetch(_WORKERS["list"], project, offline, busy, executors_only, limit, offset)
+        total = await reader.fetchval(_WORKERS["count"], project, offline, busy, executors_only)
     return [rows.worker_row(row) for row in found], total
 
 
@@ -241,34 +284,43 @@ async def get_worker(reader: Reader, project: Project, worker_id: WorkerId) -> W
     return rows.worker_row(row) if row is not None else None
 
 
-async def current_task_ids(reader: Reader, project: Project, worker_id: WorkerId) -> list[TaskId]:
-    """Read which tasks of a project a worker holds a lease of."""
-    leased: dict[TaskId, int] = {}
-    with translated("read what a worker holds"):
-        for batch in await reader.fetch(_WORKERS["open_batches"], worker_id):
+async def held_tasks(
+    reader: Reader, project: Project, holders: Collection[tuple[str, WorkerId]]
+) -> dict[tuple[str, WorkerId], list[HeldTask]]:
+    """Read which tasks of a project workers hold leases of, oldest lease first.
+
+    Holders are as in WorkerRow: the project (empty for a worker that serves all) and the id.
+    """
+    leased: dict[TaskId, tuple[int, tuple[str, WorkerId]]] = {}
+    with translated("read what workers hold"):
+        batches = await reader.fetch(_WORKERS["open_batches"], [key for key, _ in holders], [name for _, name in holders])
+        for batch in batches:
+            holder = (batch["project"], WorkerId(batch["worker_id"]))
             for task_id, attempt in zip(split_ids(batch["task_ids"]), unpack_attempts(batch["attempts"]), strict=True):
-                leased[task_id] = max(attempt, leased.get(task_id, 0))
-        found = await reader.fetch(_WORKERS["live_attempts"], list(leased), project)
-    # A lease of the batch is over when the task's row tells of its end, or of a later attempt.
-    return [
-        TaskId(row["id"])
-        for row in found
-        if row["attempt"] < leased[row["id"]] or (row["attempt"] == leased[row["id"]] and row["state"] == TaskState.RUNNING)
-    ]
+                if task_id not in leased or leased[task_id][0] <= attempt:
+                    leased[task_id] = (attempt, holder)
+        rows_found = await reader.fetch(_WORKERS["live_attempts"], list(leased), project)
+    live = {TaskId(row["id"]): row for row in rows_found}
+    held: defaultdict[tuple[str, WorkerId], list[HeldTask]] = defaultdict(list)
+    for task_id, (attempt, holder) in leased.items():
+        row = live.get(task_id)
+        # A lease of the batch is over when the task's row tells of its end, or of a later attempt.
+        if row and (row["attempt"] < attempt or (row["attempt"] == attempt and row["state"] == TaskState.RUNNING)):
+            held[holder].append(HeldTask(task_id, row["name"]))
+    return held
 
 
-async def read_stats(reader: Reader, project: Project, *, since: Micros) -> StatsRow:
-    """Count a project's work; `since` says from when on ended tasks count."""
+async def read_stats(reader: Reader, project: Project, *, since: Micros, until: Micros) -> StatsRow:
+    """Count a project's work; `since` and `until` are the whole minutes between which ended tasks count."""
+    live = await counts.count_live(reader, project)
+    ended = await read_rollups(reader, project, start=since, end=until, step=Span(until - since))
     with translated("count a project's work"):
-        live = await reader.fetch(_SYSTEM["count_live"], project)
-        ended = await reader.fetch(_SYSTEM["count_ended_since"], project, since, lowest_id(since))
-        waiting = await reader.fetch(_SYSTEM["count_waiting"], project)
         jobs = await reader.fetchval(_SYSTEM["count_jobs"], project)
         runs = await reader.fetchval(_SYSTEM["count_live_runs"], project)
     return StatsRow(
-        live={TaskState(row["state"]): row["tasks"] for row in live},
-        ended={TaskState(row["state"]): row["tasks"] for row in ended},
-        waiting={row["priority"]: row["tasks"] for row in waiting},
+        live={state: sum(by_priority.values()) for state, by_priority in live.items()},
+        ended={state: getattr(ended[0], state) for state in ENDED_TASK_STATES if ended},
+        waiting=live.get(TaskState.READY, {}),
         jobs=jobs,
         live_runs=runs,
     )
@@ -289,10 +341,10 @@ async def count_connections(reader: Reader) -> int:
     return count
 
 
-async def find_answer(reader: Reader, project: Project, key: str, *, since: Micros) -> AnswerRow | None:
-    """Read what the first request with an idempotency key was answered, if that was after `since`."""
+async def find_answer(reader: Reader, project: Project, key: str, *, within: Span) -> AnswerRow | None:
+    """Read what the first request with an idempotency key was answered, if that was no longer ago than `within`."""
     with translated("look up an idempotency key"):
-        row = await reader.fetchrow(_SYSTEM["answer"], project, key, since)
+        row = await reader.fetchrow(_SYSTEM["answer"], project, key, within)
     return AnswerRow(row["digest"], split_ids(row["ids"]), row["created_at"]) if row is not None else None
 
 

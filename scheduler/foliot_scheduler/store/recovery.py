@@ -35,6 +35,8 @@ class OpenBatch(NamedTuple):
     """A lease batch with at least one lease that had not ended."""
 
     first_token: Token
+    project: str
+    """Its holder's, which all executors have; empty for a worker that serves all."""
     worker_id: WorkerId
     leased: Micros
     task_ids: tuple[TaskId, ...]
@@ -57,6 +59,9 @@ class LiveRows:
     checkpoints: dict[TaskId, str]
     workers: Sequence[asyncpg.Record]
     """Those that have not gone offline, executors included."""
+    webhooks: Sequence[asyncpg.Record]
+    retried: frozenset[TaskId]
+    """Live tasks because of which others have failed."""
 
 
 async def load_live(conn: Connection, shard: int) -> LiveRows:
@@ -79,6 +84,8 @@ async def load_live(conn: Connection, shard: int) -> LiveRows:
                 TaskId(row["task_id"]): row["checkpoint"] for row in await conn.fetch(_SQL["checkpoints_of_live_tasks"], shard)
             },
             workers=await conn.fetch(_SQL["workers"], shard),
+            webhooks=await conn.fetch(_SQL["webhooks"], shard),
+            retried=frozenset(TaskId(row["id"]) for row in await conn.fetch(_SQL["retried_tasks"], shard)),
         )
 
 
@@ -100,5 +107,10 @@ def split_ids(packed: bytes | None) -> tuple[TaskId, ...]:
 def _batch(row: asyncpg.Record) -> OpenBatch:
     attempts = unpack_attempts(row["attempts"])
     return OpenBatch(
-        Token(row["first_token"]), WorkerId(row["worker_id"]), row["leased_at"], split_ids(row["task_ids"]), attempts
+        Token(row["first_token"]),
+        row["project"],
+        WorkerId(row["worker_id"]),
+        row["leased_at"],
+        split_ids(row["task_ids"]),
+        attempts,
     )

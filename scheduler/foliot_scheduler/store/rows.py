@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from foliot_scheduler.core.model import JobState, Outcome, Trigger, TriggerRule
+from foliot_scheduler.core.shapes import JobShape
 from foliot_scheduler.core.transitions import RunState, TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, WorkerId
 from foliot_scheduler.store.pool import Row
@@ -58,6 +59,7 @@ class TaskRow:
     started_at: Micros | None
     ended_at: Micros | None
     worker_id: WorkerId | None
+    worker_address: str
     traceparent: str
     output: bytes = b""
     """Set where one task is read."""
@@ -82,6 +84,7 @@ class AttemptRow:
 
     number: int
     worker_id: WorkerId
+    worker_address: str
     started_at: Micros | None
     ended_at: Micros
     outcome: Outcome
@@ -118,11 +121,17 @@ class RunTaskRow:
     started_at: Micros | None
     ended_at: Micros | None
     worker_id: WorkerId | None
+    exit_code: int | None = None
+    failed_attempts: int = 0
+    output: bytes = b""
+    """Its last part; set by lists that ask for it, as is the next."""
+    error_output: bytes = b""
 
 
-def run_task_row(row: Row) -> RunTaskRow:
+def run_task_row(row: Row, output: bytes = b"", error_output: bytes = b"") -> RunTaskRow:
     """Read a task of a run."""
-    return RunTaskRow(**{**dict(row), "state": TaskState(row["state"])})
+    values = {name: value for name, value in row.items() if name not in {"run_id", "output_bytes", "error_output_bytes"}}
+    return RunTaskRow(**{**values, "state": TaskState(row["state"]), "output": output, "error_output": error_output})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,8 @@ class RunRow:
     ended_at: Micros | None
     counts: Mapping[TaskState, int] = field(default_factory=dict)
     """How many of its tasks are in each state; states without any are left out."""
+    redrive_of: RunId | None = None
+    redriven_by: RunId | None = None
 
 
 def run_row(row: Row, live_counts: Mapping[RunId, Mapping[TaskState, int]]) -> RunRow:
@@ -170,12 +181,21 @@ class JobRow:
     fires_at: Micros | None
     waiting_runs: tuple[Micros, ...]
     spec: bytes
-    """A serialized JobSpec."""
+    """A serialized JobSpec; in lists without its tasks, unless they were asked for."""
+    shape: JobShape | None = None
+    """None: the spec says it, which is whole then."""
+    task_count: int | None = None
+    """None: the spec says it."""
 
 
 def job_row(row: Row) -> JobRow:
     """Read a job."""
-    return JobRow(**{**dict(row), "state": JobState(row["state"]), "waiting_runs": tuple(row["waiting_runs"] or ())})
+    values = dict(row)
+    values["state"] = JobState(values["state"])
+    values["waiting_runs"] = tuple(values["waiting_runs"] or ())
+    if values.get("shape") is not None:
+        values["shape"] = JobShape(values["shape"])
+    return JobRow(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +203,7 @@ class WorkerRow:
     """A worker, or an executor of a project."""
 
     project: str
-    """Empty for a worker, which serves all projects."""
+    """Empty for a worker that serves all projects."""
     id: WorkerId
     hostname: str
     version: str
@@ -206,6 +226,14 @@ class WorkerRow:
 def worker_row(row: Row) -> WorkerRow:
     """Read a worker."""
     return WorkerRow(**{**dict(row), "labels": json.loads(row["labels"]), "tags": row["tags"] or ()})
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTask:
+    """A task whose lease a worker holds."""
+
+    id: TaskId
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

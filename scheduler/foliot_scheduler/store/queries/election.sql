@@ -10,15 +10,15 @@ SELECT pg_advisory_lock(1718578281, $1)
 -- take_epoch: begin a term
 -- Waits for the commits of the term before, which hold the row FOR SHARE. Nobody is sent to the new leader before it is ready.
 UPDATE leadership
-SET epoch = epoch + 1, leader = '', address = '', elected_at = now(), renewed_at = now()
+SET epoch = epoch + 1, leader = '', address = '', elected_at = clock_timestamp(), renewed_at = clock_timestamp()
 WHERE shard = $1
 RETURNING epoch, elected_at
 
 -- announce: say who leads and where, once the leader is ready
 UPDATE leadership SET leader = $3, address = $4, renewed_at = now() WHERE shard = $1 AND epoch = $2 RETURNING 1
 
--- renew: prove a term and say that its leader is alive
-UPDATE leadership SET renewed_at = now() WHERE shard = $1 AND epoch = $2 RETURNING 1
+-- renew: prove a term, say that its leader is alive, and tell it the time
+UPDATE leadership SET renewed_at = clock_timestamp() WHERE shard = $1 AND epoch = $2 RETURNING renewed_at
 
 -- resign: leave a term, so that nobody is sent to a replica that has stopped
 UPDATE leadership SET leader = '', address = '' WHERE shard = $1 AND epoch = $2

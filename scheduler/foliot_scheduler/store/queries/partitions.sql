@@ -69,6 +69,10 @@ SELECT
 -- drop_partition: forgets a day
 DROP TABLE {partition}
 
+-- forget_counts: and how many tasks it had; the default partition has none of a day that has its own
+-- No commit holds these rows: it would have a lock on the table that was locked for dropping.
+DELETE FROM task_count WHERE day = $1 AND state = ANY ('{succeeded,failed,cancelled,skipped}'::text[])
+
 -- delete_task_history_default: ended tasks outside of the partitions, unless something live needs to know how they ended
 -- SKIP LOCKED, here and below: the journal may be about to change such a row, and nobody who already holds rows may wait for it.
 WITH old AS (
@@ -89,7 +93,18 @@ WITH old AS (
     LIMIT $3
     FOR UPDATE OF ended SKIP LOCKED
 ),
-gone AS (DELETE FROM task_history_default USING old WHERE task_history_default.id = old.id RETURNING 1)
+gone AS (
+    DELETE FROM task_history_default AS ended USING old WHERE ended.id = old.id RETURNING ended.id, ended.project, ended.state
+),
+less AS (
+    UPDATE task_count
+    SET tasks = task_count.tasks - counted.tasks
+    FROM (SELECT project, state, day_of(id) AS day, count(*) AS tasks FROM gone GROUP BY 1, 2, 3) AS counted
+    WHERE task_count.project = counted.project
+      AND task_count.state = counted.state
+      AND task_count.priority = 0
+      AND task_count.day = counted.day
+)
 SELECT count(*) FROM gone
 
 -- delete_run_history_default: ended runs outside of the partitions
@@ -232,6 +247,41 @@ gone AS (
     DELETE FROM worker
     USING old
     WHERE worker.project = old.project AND worker.id = old.id
+    RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- delete_api_key: keys that were revoked, or ran out, long ago; a secret that nobody knows any more is refused as they were
+WITH old AS (
+    SELECT key.id FROM api_key AS key WHERE least(key.revoked_at, key.expires_at) < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+),
+gone AS (DELETE FROM api_key USING old WHERE api_key.id = old.id RETURNING 1)
+SELECT count(*) FROM gone
+
+-- delete_rollup: what ended by minute, of long ago
+WITH old AS (
+    SELECT rollup.project, rollup.minute_at FROM rollup WHERE rollup.minute_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+),
+gone AS (
+    DELETE FROM rollup USING old WHERE rollup.project = old.project AND rollup.minute_at = old.minute_at RETURNING 1
+)
+SELECT count(*) FROM gone
+
+-- delete_webhook_delivery_history: deliveries to webhooks that ended long ago; one that is queued again at this moment is left alone
+WITH old AS (
+    SELECT delivery.id FROM webhook_delivery_history AS delivery WHERE delivery.ended_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+),
+gone AS (DELETE FROM webhook_delivery_history USING old WHERE webhook_delivery_history.id = old.id RETURNING 1)
+SELECT count(*) FROM gone
+
+-- delete_failed_dependent: notes of tasks whose day is over
+WITH old AS (
+    SELECT note.parent_id, note.child_id FROM failed_dependent AS note WHERE note.child_id < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+),
+gone AS (
+    DELETE FROM failed_dependent AS note
+    USING old
+    WHERE note.parent_id = old.parent_id AND note.child_id = old.child_id
     RETURNING 1
 )
 SELECT count(*) FROM gone

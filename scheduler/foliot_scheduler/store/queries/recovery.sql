@@ -1,12 +1,13 @@
 -- live_tasks: every task that has not ended, oldest first
 SELECT id, run_id, position, project, name, state, trigger_rule, depends_on, spec, attempt, failed_attempts, lost_attempts, outcome,
-       exit_code, error, traceparent, created_at, updated_at, due_at, started_at, worker_id
+       exit_code, error, traceparent, created_at, updated_at, due_at, started_at, worker_id, worker_address
 FROM task
 WHERE shard = $1
 ORDER BY id
 
 -- live_runs: every run that has not ended, with the version of its job that it is pinned to
-SELECT run.id, run.job_id, run.job_version, run.due_at, run.created_at, run.started_at, run.cancelled, run.project, run.state, run.trigger
+SELECT run.id, run.job_id, run.job_version, run.due_at, run.created_at, run.started_at, run.cancelled, run.project, run.state, run.trigger,
+       run.redrive_of
 FROM run
 WHERE shard = $1
 ORDER BY run.id
@@ -32,7 +33,7 @@ WHERE job.shard = $1
   AND (job.waiting_runs IS NOT NULL OR job.id IN (SELECT run.job_id FROM run WHERE run.shard = $1))
 
 -- open_lease_batches: leases that may still be held, in the order they were given
-SELECT first_token, leased_at, worker_id, task_ids, attempts
+SELECT first_token, leased_at, project, worker_id, task_ids, attempts
 FROM lease_batch
 WHERE shard = $1
 ORDER BY first_token
@@ -50,6 +51,18 @@ WHERE task.shard = $1 AND task.attempt > 0
 
 -- workers: those that were not known to be gone, and executors among them
 SELECT project, id, is_executor, hostname, version, capacity, queues, labels, kinds, functions, tags, registered_at,
-       last_heartbeat_at, cpu, memory, disk, tasks_completed, tasks_failed
+       last_heartbeat_at, cpu, memory, disk
 FROM worker
 WHERE shard = $1 AND NOT offline
+
+-- retried_tasks: live tasks because of which others have failed: somebody retried them, or they live again by another way
+SELECT DISTINCT task.id
+FROM failed_dependent
+JOIN task ON task.id = failed_dependent.parent_id
+WHERE task.shard = $1
+
+-- webhooks: every subscription
+SELECT id, project, url, description, events, secret, enabled, disabled_reason, generation, created_at, updated_at
+FROM webhook
+WHERE shard = $1
+ORDER BY id

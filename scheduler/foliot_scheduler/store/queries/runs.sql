@@ -16,13 +16,14 @@ SELECT coalesce(sum(branch.runs), 0)::bigint AS total FROM (
 -- live_columns: what is shown of a run that has not ended
 SELECT
     id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, NULL::timestamptz AS ended_at,
-    NULL::jsonb AS counts
+    NULL::jsonb AS counts, redrive_of, NULL::uuid AS redriven_by
 FROM run
 WHERE {conditions}
 
 -- ended_columns: what is shown of a run that has
 SELECT
-    id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, ended_at, counts
+    id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, ended_at, counts, redrive_of,
+    redriven_by
 FROM run_history
 WHERE {conditions}
 
@@ -41,6 +42,12 @@ job_id = {value}
 -- in_state: one state, which the indexes begin with
 state = {value}
 
+-- dead: runs that failed for good and were not redriven
+state = 'failed' AND redriven_by IS NULL
+
+-- of_shape: runs of jobs of one form, with which the index of the dead letters goes on
+shape = {value}
+
 -- from_id: runs made at a time or later
 id >= {value}
 
@@ -50,12 +57,13 @@ id < {value}
 -- get: one run
 SELECT
     id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, NULL::timestamptz AS ended_at,
-    NULL::jsonb AS counts
+    NULL::jsonb AS counts, redrive_of, NULL::uuid AS redriven_by
 FROM run
 WHERE id = $1 AND project = $2
 UNION ALL
 SELECT
-    id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, ended_at, counts
+    id, project, job_id, job_version, state, trigger, cancelled, due_at, created_at, started_at, ended_at, counts, redrive_of,
+    redriven_by
 FROM run_history
 WHERE id = $1 AND project = $2
 
