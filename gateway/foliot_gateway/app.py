@@ -7,12 +7,22 @@ import socket
 
 from foliot.client import Client
 from foliot.kit.clock import Clock, SystemClock
+from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import HostPort, SettingsError
+from foliot.v1 import access_pb2
+from foliot_gateway.announcer import Announcer
 from foliot_gateway.apis import APIS
+from foliot_gateway.apis.queue import QUEUE, queue_api
+from foliot_gateway.http.callers import Callers
+from foliot_gateway.http.hosts import HostGuard
+from foliot_gateway.http.limits.gate import Gate
+from foliot_gateway.http.limits.limiter import Limiter
+from foliot_gateway.http.limits.local import LocalBuckets
 from foliot_gateway.http.listener import Server, bind, bound_address, make_server
 from foliot_gateway.http.mounting import CHADBURN_HTTP, HTTP, mounts_at, sites
+from foliot_gateway.http.redis_health import RedisHealth
 from foliot_gateway.http.router import Service, build_app
 from foliot_gateway.settings import GatewaySettings
 
@@ -28,20 +38,38 @@ class GatewayApp(Part):
     def __init__(self, settings: GatewaySettings, client: Client, *, clock: Clock | None = None) -> None:
         """Take what to serve and the way to the scheduler; raises SettingsError for mounts that do not fit together."""
         super().__init__("gateway")
+        self._client = client
+        self._insecure = settings.insecure
         self._addresses_wanted = {HTTP: settings.http, CHADBURN_HTTP: settings.chadburn_http}
+        clock_here = clock or SystemClock()
+        self._shared = None if settings.redis_url is None else _Shared(settings.redis_url, clock)
+        self._announcer = Announcer(client.acting_as(credentials=settings.api_key), clock_here)
+        callers = Callers(client, clock_here)
         service = Service(
             client=client,
-            clock=clock or SystemClock(),
+            callers=callers,
+            gate=Gate(
+                Limiter(LocalBuckets(clock_here), None if self._shared is None else self._shared.buckets),
+                callers,
+                clock_here,
+                limit=settings.rate_limit,
+                trusted_proxies=settings.trusted_proxies,
+            ),
+            redis=RedisHealth(None if self._shared is None else self._shared.memory),
+            clock=clock_here,
             body_bytes_max=settings.body_bytes_max,
             body_timeout_s=settings.body_timeout.total_seconds(),
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
+        hosts = HostGuard(callers, settings.trusted_hosts)
         try:
-            mounts = mounts_at(settings.mounts, APIS)
+            mounts = mounts_at(settings.mounts, {**APIS, QUEUE.name: queue_api(push=settings.queue_push)})
         except ValueError as error:
             raise SettingsError("--mounts", str(error)) from error
         self._servers: dict[str, Server] = {
-            listener: make_server(build_app(site, service)) for listener, site in sites(mounts).items()
+            # Who listens on other addresses has decided who may reach them.
+            listener: make_server(build_app(site, service, hosts=hosts if self._addresses_wanted[listener].is_loopback else None))
+            for listener, site in sites(mounts).items()
         }
         self._sockets: dict[str, socket.socket] = {}
         self._addresses: dict[str, HostPort] = {}
@@ -57,7 +85,11 @@ class GatewayApp(Part):
         return self._addresses[CHADBURN_HTTP]
 
     async def on_start(self) -> None:
-        """Take the ports; raises SettingsError naming the option of one that cannot be had."""
+        """Take the ports; raises SettingsError naming the option of one that cannot be had, or that is open to everybody."""
+        if not self._insecure:
+            for listener, address in self._addresses_wanted.items():
+                if not address.is_loopback:
+                    await require_credentials(self._client, f"--{listener}", address)
         try:
             for listener, address in self._addresses_wanted.items():
                 self._sockets[listener] = bind(f"--{listener}", address)
@@ -70,6 +102,9 @@ class GatewayApp(Part):
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup(sockets=[self._sockets[listener]])
+        if self._shared is not None:
+            await self._shared.buckets.start()
+        await self._announcer.start()
         _LOG.info("gateway.started", http=str(self.http_address), chadburn_http=str(self.chadburn_http_address))
 
     async def run(self) -> None:
@@ -77,6 +112,9 @@ class GatewayApp(Part):
         async with asyncio.TaskGroup() as group:
             for listener, server in self._servers.items():
                 group.create_task(server.main_loop(), name=f"gateway.{listener}")
+            if self._shared is not None:
+                group.create_task(self._shared.buckets.wait_ended(), name="gateway.shared_limits.wait")
+            group.create_task(self._announcer.wait_ended(), name="gateway.announcer.wait")
 
     async def stop_intake(self) -> None:
         """Take no more connections; open ones go on."""
@@ -92,6 +130,7 @@ class GatewayApp(Part):
 
     async def on_stop(self) -> None:
         """Close what is left, without waiting."""
+        await self._announcer.stop()
         for server in self._servers.values():
             for accepting in server.servers:
                 accepting.close()
@@ -101,9 +140,42 @@ class GatewayApp(Part):
             for task in list(server.server_state.tasks):
                 task.cancel()
         self._close_sockets()
+        if self._shared is not None:
+            await self._shared.buckets.stop()
+            await self._shared.redis.aclose()
         _LOG.info("gateway.stopped")
 
     def _close_sockets(self) -> None:
         for bound in self._sockets.values():
             bound.close()
         self._sockets.clear()
+
+
+async def require_credentials(client: Client, option: str, address: HostPort) -> None:
+    """Make sure that the scheduler asks who its callers are, before others can reach it through this gateway.
+
+    Asked without credentials, as anybody might. Raises SettingsError naming the option of the address.
+    """
+    try:
+        await client.acting_as().access.GetCaller(access_pb2.GetCallerRequest())
+    except FoliotError as error:
+        if error.reason is ErrorReason.UNAUTHENTICATED:
+            return
+        message = f"no scheduler says whether it checks credentials ({error.message}), and {address} is open to others"
+        raise SettingsError("--scheduler", message) from error
+    message = f"{address} is open to others, and the scheduler checks no credentials; say --insecure to allow it"
+    raise SettingsError(option, message)
+
+
+class _Shared:
+    """What the gateway has in Redis."""
+
+    def __init__(self, url: str, clock: Clock | None) -> None:
+        # Loading the library costs a quarter of a second that only those who use Redis should wait for.
+        from foliot_gateway.http.limits.shared import SharedBuckets  # noqa: PLC0415
+        from foliot_gateway.http.redis_link import RedisMemory, open_redis  # noqa: PLC0415
+
+        self.redis = open_redis(url)
+        # Redis's own time counts there, so that the clocks of the gateways need not agree, unless the caller controls the time.
+        self.buckets = SharedBuckets(self.redis, clock=clock)
+        self.memory = RedisMemory(self.redis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Any
 
 from foliot.kit.settings import (
@@ -15,10 +16,17 @@ from foliot.kit.settings import (
     duration,
     host_port,
     host_port_list,
+    non_negative_int,
     option,
+    text,
     url,
 )
+from foliot_gateway.http.client_address import Network
+from foliot_gateway.http.limits.gcra import LIMIT_MAX
 from foliot_gateway.http.mounting import DEFAULT_PLACES, Place
+
+RATE_LIMIT = 600_000
+"""Ten thousand a second: several times what one gateway serves, so that only several together, or a loop, come near."""
 
 
 def place_list(given: Any) -> tuple[Place, ...]:
@@ -27,6 +35,17 @@ def place_list(given: Any) -> tuple[Place, ...]:
     if not found:
         raise ValueError("must hold at least one LISTENER:PREFIX=API")
     return found
+
+
+def network_list(given: Any) -> tuple[Network, ...]:
+    """Read addresses and networks, such as `10.0.0.0/8,2001:db8::1`; raises ValueError."""
+    found: list[Network] = []
+    for one in comma_list(given):
+        try:
+            found.append(ip_network(one))
+        except ValueError:
+            raise ValueError(f"must hold addresses or networks such as 10.0.0.0/8, not {one[:80]!r}") from None
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +65,18 @@ class GatewaySettings:
     """Which API is where: the listener is `http` or `chadburn-http`."""
 
     redis_url: str | None = option(url("redis", "rediss"), default=None, secret=True, placeholder="URL")
-    """The Redis that gateways share counters and live events through; without one each keeps its own."""
+    """The Redis through which gateways share their rate limits; without one, and while it is away, each counts by itself."""
+
+    rate_limit: int = option(non_negative_int, default=RATE_LIMIT, maximum=LIMIT_MAX, placeholder="N")
+    """Requests a minute, all at once or spread, for each credential without a limit of its own, and for each address without a
+    credential. The default is a guard against loops that run wild, not a quota; 0: no limit."""
+
+    trusted_proxies: tuple[Network, ...] = option(network_list, default=(), placeholder="NETWORK[,NETWORK...]")
+    """The proxies whose X-Forwarded-For header is believed, by address or network; without any, who connects is the client."""
+
+    trusted_hosts: tuple[str, ...] = option(comma_list, default=(), placeholder="NAME[,NAME...]")
+    """Host names that a gateway on the loopback is called by, besides `localhost` and addresses, through a proxy that passes them
+    on. Others are refused where nobody has to say who they are, lest a web page reach it through its visitor's browser."""
 
     body_bytes_max: int = option(byte_size, default=4 * 1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024)
     """The largest request body that is taken; a larger one gets 413. The documented APIs promise 4 MiB."""
@@ -59,13 +89,18 @@ class GatewaySettings:
     )
     """How long a request may wait for the scheduler, an election included; then it gets 503."""
 
+    api_key: str | None = option(text, default=None, secret=True)
+    """The API key or JWT of the gateway itself, of any role, by which it is counted in the system's status. Never used for
+    requests: those are as good as the credentials that come with them."""
+
+    queue_push: bool = option(boolean, default=True)
+    """Whether the project's own workers take the jobs of the queue API too; if not, only executors that claim them do."""
+
     insecure: bool = option(boolean, default=False)
-    """Listen on other addresses than the loopback although nobody has to say who they are."""
+    """Listen on other addresses than the loopback although nobody has to say who they are. Without it, a gateway on such an
+    address asks its scheduler at the start, and ends if that checks no credentials."""
 
     def __post_init__(self) -> None:
         """Refuse what does not go together: raises FieldError."""
-        for field, address in (("http", self.http), ("chadburn_http", self.chadburn_http)):
-            if not (self.insecure or address.is_loopback):
-                raise FieldError(field, f"{address} is open to others without authentication; say --insecure to allow it")
         if self.http == self.chadburn_http and self.http.port != 0:
             raise FieldError("chadburn_http", "must be another address than that of --http")

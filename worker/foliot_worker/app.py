@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foliot.client import Client, Tls
+from foliot.kit.addresses import AddressPolicy
 from foliot.kit.clock import Clock, SystemClock
+from foliot.kit.guarded_http import guarded_client
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import SettingsError
@@ -27,7 +29,6 @@ from foliot_worker.executors.directories import Directories
 from foliot_worker.executors.downloads import Downloads
 from foliot_worker.executors.function import FunctionExecutor
 from foliot_worker.executors.http import HttpExecutor
-from foliot_worker.executors.network import AddressPolicy, guarded_client
 from foliot_worker.executors.programs import Programs
 from foliot_worker.link import Link
 from foliot_worker.log_pusher import LogPusher
@@ -100,7 +101,7 @@ class WorkerApp(Part):
         self._client = _client_of(settings, clock)
         addresses = [str(address) for address in settings.scheduler]
         logs = LogBuffer(clock, enabled=settings.task_logs)
-        meter = ResourceMeter(settings.data_dir)
+        meter = ResourceMeter(settings.data_dir, clock)
         dispatcher = Dispatcher(
             _hello(settings, functions, clock),
             concurrency=settings.concurrency,

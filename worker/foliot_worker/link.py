@@ -37,6 +37,12 @@ _STREAMS = Counter("foliot_worker_streams_total", unit="streams", description="W
 _BACKOFF: Final = Backoff(initial_s=0.05, max_s=2.0)
 """Full jitter, so that a fleet does not come back in step; short, since leases run out meanwhile."""
 
+_REFUSED_BACKOFF: Final = Backoff(initial_s=1.0, max_s=30.0)
+"""For a worker whose credential is refused: it may become good (a token's time begins, keys of its issuer are fetched), but
+asking does not make it so, and every question costs the scheduler a look."""
+
+_REFUSALS: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+
 _CHANNEL_FAILURES_MAX: Final = 3
 """After so many failures in a row the channel is thrown away: name resolution and a wedged connection get a fresh start."""
 
@@ -112,14 +118,16 @@ class Link(Part):
         while self._dispatcher.state is not StreamState.CLOSED:
             address = self._hint or self._addresses[self._turn % len(self._addresses)]
             followed_hint, self._hint = bool(self._hint), ""
+            refused = False
             try:
                 await self._converse(await self._channel_to(address))
             except (_StreamEndedError, RemoteProtocolError) as error:
                 _log.info("worker.stream_ended", address=address, reason=str(error))
             except grpc.aio.AioRpcError as error:
                 failure = from_rpc_error(error)
+                refused = failure.code in _REFUSALS
                 # The first failures of a start are its ordinary course: a scheduler started at the same time is not there yet.
-                tell = _log.warning if self._failures >= QUIET_FAILURES else _log.info
+                tell = _log.warning if refused or self._failures >= QUIET_FAILURES else _log.info
                 tell("worker.stream_failed", address=address, code=failure.code.name, error=failure.message)
             self._failures += 1
             if self._hint:
@@ -128,7 +136,7 @@ class Link(Part):
                 self._turn += 1
             if self._failures % _CHANNEL_FAILURES_MAX == 0:
                 await self._drop_channel()
-            await self._clock.sleep(_BACKOFF.delay(self._failures, self._clock))
+            await self._clock.sleep((_REFUSED_BACKOFF if refused else _BACKOFF).delay(self._failures, self._clock))
         await run_forever()
 
     async def _converse(self, channel: grpc.aio.Channel) -> None:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from foliot.kit.addresses import IpNetwork
 from foliot.kit.settings import (
     FieldError,
     HostPort,
@@ -32,8 +33,6 @@ CAPACITY_MAX: Final = 100_000
 
 SECRET_VARIABLE_PREFIX: Final = "FOLIOT_SECRET_"  # noqa: S105 -- a prefix of names
 """Variables that hold secrets for tasks: not options, and not to be judged as such (see `without_secrets`)."""
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PREFETCH: Final = 1_000
 """The leader gives so many ahead only of what it has seen this worker end fast."""

@@ -47,4 +47,5 @@ def run(settings: GatewaySettings) -> int:
     return run_parts(
         make,
         on_ready=lambda: say(f"foliot gateway is ready: HTTP on {made[0].http_address} and {made[0].chadburn_http_address}"),
+        serves_calls=True,
     )

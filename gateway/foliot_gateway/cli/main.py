@@ -9,12 +9,19 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from foliot.kit.logs import configure_logging
 from foliot.kit.settings import SettingsError, add_flags, load, options
 from foliot.kit.telemetry import configure_tracing, shutdown_tracing
-from foliot_gateway.cli.settings import DatabaseSettings, DemoSettings, UpSettings
+from foliot_gateway.cli.settings import (
+    CreateKeySettings,
+    DatabaseSettings,
+    DemoSettings,
+    KeysSettings,
+    RevokeKeySettings,
+    UpSettings,
+)
 from foliot_gateway.settings import GatewaySettings
 from foliot_scheduler.settings import SchedulerSettings
 from foliot_worker.settings import WorkerSettings, without_secrets
@@ -28,11 +35,16 @@ EXIT_USAGE = 2
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: its settings, and the module of this package that has `run(settings) -> exit status`."""
+    """One command: its settings, and the function that takes them and returns the exit status."""
 
     name: str
+    """Its words on the command line."""
     help: str
     settings: type[object]
+    function: str = "run"
+    """What runs it, in the module that has its first word for a name."""
+    positional: str = ""
+    """The option that may also be given without its flag."""
 
 
 COMMANDS = (
@@ -41,8 +53,13 @@ COMMANDS = (
     Command("scheduler", "one scheduler replica", SchedulerSettings),
     Command("worker", "one worker", WorkerSettings),
     Command("gateway", "one HTTP gateway", GatewaySettings),
+    Command("keys create", "make an API key and show its secret, once", CreateKeySettings, "create"),
+    Command("keys list", "list API keys", KeysSettings, "list_"),
+    Command("keys revoke", "end an API key", RevokeKeySettings, "revoke", positional="api_key_id"),
     Command("demo", "run a real sample pipeline to its end and show it", DemoSettings),
 )
+
+GROUPS = {"keys": "make, list and revoke API keys"}
 
 OPTION_NAMES = frozenset(one.name for command in COMMANDS for one in options(command.settings)) | {"log_format"}
 """The options of all commands: variables and keys of one may stand beside those of another."""
@@ -59,8 +76,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"foliot {version('foliot')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    groups: dict[str, Any] = {}
     for command in COMMANDS:
-        sub = commands.add_parser(command.name, help=command.help, description=command.help, allow_abbrev=False)
+        group, _, name = command.name.rpartition(" ")
+        if group and group not in groups:
+            members = commands.add_parser(group, help=GROUPS[group], description=GROUPS[group], allow_abbrev=False)
+            groups[group] = members.add_subparsers(dest="member", required=True, metavar="COMMAND")
+        into = groups[group] if group else commands
+        sub = into.add_parser(name, help=command.help, description=command.help, allow_abbrev=False)
+        if command.positional:
+            sub.add_argument(command.positional, metavar="ID", nargs="?", default=argparse.SUPPRESS, help="the same as the flag")
         sub.add_argument("--config", type=Path, metavar="FILE", help="a TOML file whose keys are the options' names")
         add_flags(sub, command.settings)
     return parser
@@ -69,7 +94,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 well, 1 failed, 2 bad usage or configuration."""
     parsed = vars(build_parser().parse_args(arguments))
-    command = next(one for one in COMMANDS if one.name == parsed["command"])
+    words = " ".join(filter(None, (parsed["command"], parsed.get("member"))))
+    command = next(one for one in COMMANDS if one.name == words)
     try:
         settings = load(
             command.settings,
@@ -79,10 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             also_known=OPTION_NAMES,
         )
         json = os.environ.get("FOLIOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "json"
-        configure_logging(command.name, json=json)
-        configure_tracing(command.name)
-        module = importlib.import_module(f"foliot_gateway.cli.{command.name}")
-        status: int = module.run(settings)
+        component = parsed["command"]
+        configure_logging(component, json=json)
+        configure_tracing(component)
+        module = importlib.import_module(f"foliot_gateway.cli.{component}")
+        status: int = getattr(module, command.function)(settings)
         shutdown_tracing()
     except (SettingsError, StartError) as error:
         sys.stderr.write(f"foliot {command.name}: error: {error}\n")

@@ -22,4 +22,4 @@ def run(settings: SchedulerSettings) -> int:
         made.append(SchedulerApp(settings, database_url=lambda: settings.database_url))
         return made
 
-    return run_parts(make, on_ready=lambda: say(f"foliot scheduler is ready: gRPC on {made[0].address}"))
+    return run_parts(make, on_ready=lambda: say(f"foliot scheduler is ready: gRPC on {made[0].address}"), serves_calls=True)

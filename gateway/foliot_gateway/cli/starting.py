@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from foliot.kit.errors import FoliotError
 from foliot.kit.settings import SettingsError
 from foliot.kit.supervisor import run_until_signalled
@@ -24,19 +26,23 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def run_parts(make: Callable[[], Sequence[Part]], *, on_ready: Callable[[], None]) -> int:
-    """Make the parts inside of an event loop, run them until a signal, and return the exit status."""
+def run_parts(make: Callable[[], Sequence[Part]], *, on_ready: Callable[[], None], serves_calls: bool = False) -> int:
+    """Make the parts inside of an event loop, run them until a signal, and return the exit status.
+
+    `serves_calls` says that they serve many small calls and start few processes: uvloop does the former with less CPU time, and
+    the latter four to five times slower.
+    """
 
     async def run() -> int:
         return await run_until_signalled(make(), on_ready=on_ready, keep_watchdog=True)
 
-    return run_named(run())
+    return run_named(run(), uvloop.new_event_loop if serves_calls else None)
 
 
-def run_named(daemon: Coroutine[None, None, int]) -> int:
+def run_named(daemon: Coroutine[None, None, int], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> int:
     """Run a daemon to its end and return its exit status; a start that fails because of a setting names the option."""
-    with naming_options():
-        return asyncio.run(daemon)
+    with naming_options(), asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(daemon)
 
 
 @contextmanager

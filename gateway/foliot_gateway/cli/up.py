@@ -7,8 +7,9 @@ same time as PostgreSQL and ended before it. All of them end when this process d
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from foliot.kit.clock import SystemClock
@@ -16,17 +17,24 @@ from foliot.kit.lifecycle import Part, run_forever
 from foliot.kit.settings import HostPort, SettingsError
 from foliot_gateway.cli.children import ChildFailedError, ChildProcess, Launch, child_environ
 from foliot_gateway.cli.starting import run_parts, say
-from foliot_scheduler.settings import SchedulerSettings
+from foliot_scheduler.settings import BOOTSTRAP_KEY_CHARS_MIN, SchedulerSettings
+from foliot_scheduler.store.cluster import check_ours
 from foliot_scheduler.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from foliot.kit.clock import Clock
     from foliot_gateway.cli.settings import UpSettings
 
 HEALTH_WITHIN_S = 30.0
 """How long the start may take until the gateway answers that all is well: recovery of a large backlog included."""
+
+ADMIN_KEY_FILE = "admin-key"
+"""In the data directory: the API key for `foliot keys` and everything else, where authentication is required."""
+
+ADMIN_KEY_BYTES = 32
 
 HEALTH_EVERY_S = 0.02
 
@@ -38,12 +46,13 @@ def run(settings: UpSettings) -> int:
     """Run everything until a signal."""
     for option, address in (("--http", settings.http), ("--chadburn-http", settings.chadburn_http), ("--grpc", settings.grpc)):
         check_free(option, address)
-    return run_parts(lambda: parts(settings, SystemClock()), on_ready=lambda: say(ready_line(settings)))
+    return run_parts(lambda: parts(settings, SystemClock()), on_ready=lambda: say(ready_line(settings)), serves_calls=True)
 
 
 def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
     """Make the parts in the order of their start; they stop in reverse."""
     environ = child_environ()
+    admin_key = read_admin_key(settings.data_dir, clock) if settings.auth_required else None
     database = EmbeddedPostgres(settings.data_dir) if settings.database_url is None else None
     given_url = settings.database_url
 
@@ -62,14 +71,33 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
             database_url=given_url or "postgresql:///foliot",
             grpc=settings.grpc,
             redis_url=settings.redis_url,
+            auth="off" if admin_key is None else "required",
+            bootstrap_key=admin_key,
+            jwt_secret_file=settings.jwt_secret_file,
+            jwt_jwks=settings.jwt_jwks,
+            jwt_audience=settings.jwt_audience,
+            jwt_issuer=settings.jwt_issuer,
+            executor_lease=settings.executor_lease,
             insecure=settings.insecure,
         )
         return SchedulerApp(scheduler_settings, database_url=database_url)
 
     scheduler = LatePart("scheduler", make_scheduler)
-    gateway = ChildProcess("gateway", gateway_arguments(settings), environ=environ, clock=clock, critical=True)
+    gateway = ChildProcess(
+        "gateway",
+        gateway_arguments(settings),
+        environ=gateway_environ(settings, with_key(admin_key, environ)),
+        clock=clock,
+        critical=True,
+    )
     workers = [
-        ChildProcess(f"worker-{i}", worker_arguments(settings, i), environ=environ, clock=clock, critical=True)
+        ChildProcess(
+            f"worker-{i}",
+            worker_arguments(settings, i),
+            environ=with_key(admin_key, environ),
+            clock=clock,
+            critical=True,
+        )
         for i in range(settings.workers)
     ]
     children = [gateway, *workers]
@@ -83,11 +111,22 @@ def gateway_arguments(settings: UpSettings) -> list[str]:
     """The gateway's command line."""
     arguments = ["gateway", "--scheduler", str(settings.grpc), "--http", str(settings.http)]
     arguments += ["--chadburn-http", str(settings.chadburn_http)]
-    if settings.redis_url is not None:
-        arguments += ["--redis-url", settings.redis_url]
+    arguments += ["--rate-limit", str(settings.rate_limit)]
+    if not settings.queue_push:
+        arguments.append("--no-queue-push")
     if settings.insecure:
         arguments.append("--insecure")
     return arguments
+
+
+def gateway_environ(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """The gateway's environment: what may hold a password is in it, as every user of the machine can read command lines."""
+    return dict(environ) if settings.redis_url is None else {**environ, "FOLIOT_REDIS_URL": settings.redis_url}
+
+
+def with_key(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """A child's environment, with its credential, if one is asked for."""
+    return dict(environ) if key is None else {**environ, "FOLIOT_API_KEY": key}
 
 
 def worker_arguments(settings: UpSettings, index: int) -> list[str]:
@@ -102,7 +141,8 @@ def worker_arguments(settings: UpSettings, index: int) -> list[str]:
 
 def ready_line(settings: UpSettings) -> str:
     """The one line that says where everything is."""
-    return f"foliot up is ready: HTTP on http://{settings.http}, gRPC on {settings.grpc}, data in {settings.data_dir}"
+    line = f"foliot up is ready: HTTP on http://{settings.http}, gRPC on {settings.grpc}, data in {settings.data_dir}"
+    return f"{line}, admin key in {settings.data_dir / ADMIN_KEY_FILE}" if settings.auth_required else line
 
 
 def check_free(option: str, address: HostPort) -> None:
@@ -114,6 +154,27 @@ def check_free(option: str, address: HostPort) -> None:
             probe.bind((address.host, address.port))
         except OSError as error:
             raise SettingsError(option, f"cannot listen on {address}: {error.strerror}") from error
+
+
+def read_admin_key(data_dir: Path, clock: Clock) -> str:
+    """Read the key that the installation begins with; made when there is none yet, for the eyes of this user alone.
+
+    Raises SettingsError naming --data-dir when that cannot be done.
+    """
+    path = data_dir / ADMIN_KEY_FILE
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        check_ours(data_dir)
+        with suppress(FileExistsError):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(clock.random_bytes(ADMIN_KEY_BYTES).hex() + "\n")
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError("--data-dir", f"the key in {path} can be neither read nor made: {error}") from error
+    if len(key) < BOOTSTRAP_KEY_CHARS_MIN:
+        raise SettingsError("--data-dir", f"the key in {path} has fewer than {BOOTSTRAP_KEY_CHARS_MIN} characters")
+    return key
 
 
 class LatePart(Part):

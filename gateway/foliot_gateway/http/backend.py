@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from foliot.client import Client
-from foliot_gateway.http.fault import refuse
+from foliot_gateway.http.fault import FieldFault, refuse
 
 if TYPE_CHECKING:
     import grpc.aio
 
-    from foliot.v1 import job_pb2_grpc, run_pb2_grpc, system_pb2_grpc, task_pb2_grpc, worker_pb2_grpc
+    from foliot.v1 import (
+        access_pb2_grpc,
+        job_pb2_grpc,
+        run_pb2_grpc,
+        system_pb2_grpc,
+        task_pb2_grpc,
+        webhook_pb2_grpc,
+        worker_pb2_grpc,
+    )
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+AUTHORIZATION_CHARS_MAX: Final = 6_000
+"""What surely fits into a call's metadata beside the rest: gRPC drops some calls of over 8 KiB, and all of over 16."""
+
+PROJECT_CHARS_MAX: Final = 100
+"""The contract's limit for the name of a project."""
+
+_PROJECT_FAULT: Final = FieldFault("Foliot-Project", f"must be at most {PROJECT_CHARS_MAX} printable ASCII characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +42,31 @@ class Backend:
     metadata: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, client: Client, *, authorization: str, timeout_s: float) -> Backend:
+    def of(cls, client: Client, *, authorization: str, timeout_s: float, project: str = "") -> Backend:
         """Return the scheduler for a caller with this Authorization header, which is passed on as it is.
+
+        `project` is what the Foliot-Project header names, if there is one.
 
         Who the caller is, is the scheduler's to say; the gateway only refuses what gRPC could not carry: raises
         FaultError 401.
         """
         if not authorization:
-            return cls(client, timeout_s)
+            return cls(client, timeout_s).in_project(_named(project))
         if not (authorization.isascii() and authorization.isprintable()):
             raise refuse(401, "unauthenticated", "The Authorization header cannot be read.")
-        return cls(client, timeout_s, (("authorization", authorization),))
+        if len(authorization) > AUTHORIZATION_CHARS_MAX:
+            detail = f"The Authorization header is longer than {AUTHORIZATION_CHARS_MAX} characters."
+            raise refuse(401, "unauthenticated", detail)
+        return cls(client, timeout_s, (("authorization", authorization),)).in_project(_named(project))
+
+    def in_project(self, project: str) -> Backend:
+        """Return the scheduler for the same caller in the named project; empty: the caller's own.
+
+        The name must be printable ASCII. Whether the caller may work there is the scheduler's to say.
+        """
+        if not project:
+            return self
+        return replace(self, metadata=(*self.metadata, ("foliot-project", project)))
 
     async def ask(
         self,
@@ -73,3 +103,20 @@ class Backend:
     def system(self) -> system_pb2_grpc.SystemServiceAsyncStub:
         """The SystemService."""
         return self.client.system
+
+    @property
+    def access(self) -> access_pb2_grpc.AccessServiceAsyncStub:
+        """The AccessService."""
+        return self.client.access
+
+    @property
+    def webhooks(self) -> webhook_pb2_grpc.WebhookServiceAsyncStub:
+        """The WebhookService."""
+        return self.client.webhooks
+
+
+def _named(project: str) -> str:
+    """Return the project of a Foliot-Project header; raises FaultError 400 for what gRPC could not carry."""
+    if not project.isascii() or (project and not project.isprintable()) or len(project) > PROJECT_CHARS_MAX:
+        raise refuse(400, "invalid_header", f"The header Foliot-Project {_PROJECT_FAULT.rule}.", _PROJECT_FAULT)
+    return project

@@ -1,7 +1,7 @@
 """The outermost layer of a listener: everything that is the same for each request, whatever it asks for.
 
 A plain ASGI layer around the router, so that it also sees what the router refuses. It gives the request an id and a
-span, checks what needs no body, bounds the body, and finishes the response's headers.
+span, counts it against its rate limit, checks what needs no body, bounds the body, and finishes the response's headers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from foliot.kit.logs import get_logger
 from foliot.kit.telemetry import Histogram, extract
 from foliot_gateway.http.accept import check_accept
 from foliot_gateway.http.fault import Fault, FaultError, refuse
+from foliot_gateway.http.hosts import HostGuard
+from foliot_gateway.http.limits.gate import Gate, exceeded
+from foliot_gateway.http.limits.gcra import Decision
 from foliot_gateway.http.operation import Api
 from foliot_gateway.http.reading import Receive, too_large
 from foliot_gateway.http.site import Site
@@ -64,11 +67,15 @@ _DURATIONS = Histogram(
 class Edge:
     """An ASGI application around a site's router."""
 
-    def __init__(self, router: AsgiApp, site: Site, clock: Clock, *, body_bytes_max: int) -> None:
-        """Take the router, what it routes to, and the largest body it is to see, in bytes."""
+    def __init__(
+        self, router: AsgiApp, site: Site, gate: Gate, clock: Clock, *, hosts: HostGuard | None, body_bytes_max: int
+    ) -> None:
+        """Take the router, what it routes to, who is let in, by what name, and the largest body it is to see, in bytes."""
         self._router = router
         self._site = site
+        self._gate = gate
         self._clock = clock
+        self._hosts = hosts
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,13 +97,17 @@ class Edge:
             kind=trace.SpanKind.SERVER,
             attributes={"http.request.method": method, "foliot.request_id": request_id},
         ) as span:
-            inner = await self._serve(scope, headers, receive, response)
+            decision = await self._gate.admit(_peer(scope), scope["raw_path"], headers)
+            response.limit_fields = [] if decision is None else self._gate.fields(decision)
+            inner = await self._serve(scope, headers, receive, response, decision)
             template = str(inner.get("path_template", ""))
             span.update_name(f"{method} {template}" if template else f"HTTP {method}")
             span.set_attributes({"http.response.status_code": response.status, "http.route": template})
             took_s = self._clock.monotonic() - started
             _DURATIONS.observe(took_s, method, template, str(response.status))
-            _LOG.info(
+            # A line for each request would cost more than many a request. Failures of ours have a line of their own besides.
+            log = _LOG.warning if response.status >= 500 else _LOG.debug  # noqa: PLR2004 - the statuses that are our own fault
+            log(
                 "gateway.request",
                 method=method,
                 route=template,
@@ -106,14 +117,21 @@ class Edge:
                 request_id=request_id,
             )
 
-    async def _serve(self, scope: Scope, headers: dict[str, str], receive: Receive, response: _Response) -> Scope:
+    async def _serve(
+        self, scope: Scope, headers: dict[str, str], receive: Receive, response: _Response, decision: Decision | None
+    ) -> Scope:
         # A copy: the server keeps the original, and must go on seeing HEAD to leave out the body.
         inner = dict(scope)
         inner["foliot_request_id"] = response.request_id
+        inner["foliot_headers"] = headers
         inner["method"] = "GET" if scope["method"] == "HEAD" else scope["method"]
         try:
             inner["path"] = self._site.route_path(scope["raw_path"])
+            if decision is not None and not decision.allowed:
+                raise FaultError(exceeded(decision))
             self._check(inner, headers)
+            if self._hosts is not None:
+                await self._hosts.check(headers.get("host", ""), scope["raw_path"], headers.get("authorization", ""))
             if scope["method"] == "OPTIONS" and (allow := self._site.allow(inner["path"])):
                 # The router would answer for one operation of the path, not for all of them.
                 await response({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow.encode("ascii"))]})
@@ -141,6 +159,7 @@ class _Response:
 
     def __init__(self, receive: Receive, send: Send, *, method: str, request_id: str, expects: bool) -> None:
         self.request_id = request_id
+        self.limit_fields: list[tuple[bytes, bytes]] = []
         self.status = 0
         self._receive = receive
         self._send = send
@@ -159,8 +178,7 @@ class _Response:
             await self._send(message)
 
     def _finished(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        # Rate limits will add their X-RateLimit-* headers here: it is the one place that every response passes.
-        headers += [(b"x-request-id", self.request_id.encode("ascii")), *COMMON_HEADERS]
+        headers += [(b"x-request-id", self.request_id.encode("ascii")), *self.limit_fields, *COMMON_HEADERS]
         if any(name.lower() == b"content-type" and value.startswith(b"text/html") for name, value in headers):
             headers += HTML_HEADERS
         if self.status == 413:  # noqa: PLR2004 - what is left of the body must not be read as the next request
@@ -206,6 +224,11 @@ def _headers(scope: Scope) -> dict[str, str]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         found[key] = f"{found[key]}, {text}" if key in found else text
     return found
+
+
+def _peer(scope: Scope) -> str | None:
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else None
 
 
 def _raw_path(scope: Scope) -> str:

@@ -33,6 +33,8 @@ _OF_REASON: Final[dict[ErrorReason, tuple[int, str]]] = {
     ErrorReason.STALE_LEASE: (409, "stale_lease"),
     ErrorReason.PROTOCOL_VIOLATION: (400, "protocol_violation"),
     ErrorReason.INTERNAL: (500, "internal"),
+    ErrorReason.UNAUTHENTICATED: (401, "unauthenticated"),
+    ErrorReason.PERMISSION_DENIED: (403, "forbidden"),
 }
 
 # Errors without a reason of ours: gRPC's own, and those of proxies in between.
@@ -43,7 +45,8 @@ _OF_CODE: Final[dict[grpc.StatusCode, tuple[int, str]]] = {
     grpc.StatusCode.NOT_FOUND: (404, "not_found"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (429, "overloaded"),
     grpc.StatusCode.UNAVAILABLE: (503, "unavailable"),
-    grpc.StatusCode.DEADLINE_EXCEEDED: (504, "timed_out"),
+    # As while none leads, and the documented answer to that: a connection that nobody answers may use up the whole time.
+    grpc.StatusCode.DEADLINE_EXCEEDED: (503, "timed_out"),
     grpc.StatusCode.UNIMPLEMENTED: (501, "not_implemented"),
 }
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from foliot.kit.settings import HostPort, SettingsError
 from foliot_gateway.http.edge import AsgiApp
+from foliot_gateway.http.protocol import LimitedProtocol
 
 BACKLOG = 2048
 """Connections that may wait to be accepted: uvicorn's default, twice what a burst of load tests opens at once."""
@@ -62,13 +63,13 @@ def make_server(app: AsgiApp) -> Server:
     """Return a server for an application; its sockets are given to `serve`."""
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,  # the kit configures logging
         access_log=False,  # the edge writes it
         server_header=False,
-        proxy_headers=False,  # nothing here decides by the client's address
+        proxy_headers=False,  # the gate reads them, from proxies that it was told to trust
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from foliot_gateway.http.docs import docs_assets
@@ -48,7 +48,14 @@ class Place:
         return cls(found["listener"], found["prefix"].rstrip("/"), found["api"])
 
 
-DEFAULT_PLACES: Final = (Place(HTTP, "", "dag_jobs"),)
+DEFAULT_PLACES: Final = (
+    Place(HTTP, "", "dag_jobs"),
+    Place(HTTP, "", "tasks"),
+    Place(HTTP, "", "schedules"),
+    Place(HTTP, "", "queue"),
+    Place(HTTP, "/chadburn", "chadburn"),
+    Place(CHADBURN_HTTP, "", "chadburn"),
+)
 """The documented default, of the APIs that exist."""
 
 
@@ -63,8 +70,18 @@ def mounts_at(places: Iterable[Place], apis: Mapping[str, Api]) -> dict[str, lis
             raise ValueError(f"{place}: there is no API {place.api}; there are {', '.join(sorted(apis))}")
         mounts[place.listener].append(Mount(prefix=place.prefix, api=apis[place.api]))
     for listener, held in mounts.items():
+        held[0] = _without_taken(held[0], held[1:])
         _refuse_clashes(listener, held)
     return mounts
+
+
+def _without_taken(own: Mount, others: Iterable[Mount]) -> Mount:
+    """Leave out of the gateway's own operations those that an API of the same listener documents and serves at the same path."""
+    taken = {(mount.prefix + one.path, one.handler) for mount in others for one in mount.api.operations}
+    gone = [one for one in own.api.operations if (own.prefix + one.path, one.handler) in taken]
+    left = tuple(one for one in own.api.operations if one not in gone)
+    claims = tuple(claim for claim in own.api.claims if claim not in {one.path for one in gone})
+    return replace(own, api=replace(own.api, operations=left, claims=claims))
 
 
 def sites(mounts: Mapping[str, Iterable[Mount]]) -> dict[str, Site]:
@@ -83,7 +100,7 @@ def documented(mounts: Mapping[str, Iterable[Mount]]) -> list[Mount]:
     found: list[Mount] = []
     for listener in LISTENERS:
         known = {mount.api.name for mount in found}
-        found += [mount for mount in mounts[listener] if mount.api.name not in known]
+        found += [mount for mount in mounts[listener] if mount.api.operations and mount.api.name not in known]
     return found
 
 

@@ -29,7 +29,7 @@ _ALWAYS: Final = {
     401: "The credentials are missing or wrong.",
     403: "The credentials do not allow it.",
     406: "The `Accept` header asks for another version than 1.0.",
-    429: "Too much at once; `Retry-After` says when to try again.",
+    429: "The rate limit is used up, or there is too much to do at once; `Retry-After` says when to try again.",
     500: "A bug; the answer names the log entry.",
     503: "No replica leads, or PostgreSQL does not answer; `Retry-After` says when to try again.",
 }
@@ -43,7 +43,14 @@ _RETRY: Final = frozenset({429, 503})
 _INFO: Final = """\
 Every API is a view of the same jobs, runs, tasks and workers. Bodies are JSON in UTF-8, at most 4 MiB; unknown fields and
 unknown query parameters are refused. Times are UTC in ISO 8601. `Accept: application/json; version=1.0` is understood; other
-versions get 406. Every answer carries `X-Request-Id`; one that is sent along is kept. A W3C `traceparent` is passed on."""
+versions get 406. Every answer carries `X-Request-Id`; one that is sent along is kept. A W3C `traceparent` is passed on.
+
+Requests are limited by credential, or by address where no credential is known: a minute's worth may come at once, and what
+was used comes back evenly. Every answer has `X-RateLimit-*` and the IETF's `RateLimit` fields; `GET /api/v1/health` is free.
+
+A credential reaches one project, or every project; the header `Foliot-Project` names the one that such a call is for, and
+`default` is meant without it. Where authentication is off, it names the project too. Another project than the credential's own
+is answered with 403."""
 
 
 def document(mounts: Iterable[Mount]) -> Node:
@@ -75,6 +82,7 @@ def document(mounts: Iterable[Mount]) -> Node:
         "components": {
             "schemas": schemas,
             "responses": responses,
+            "headers": _LIMIT_HEADERS,
             "securitySchemes": {
                 "ApiKey": {
                     "type": "apiKey",
@@ -100,7 +108,7 @@ class _Builder:
         self._api = api
         types: list[Any] = [api.errors.struct]
         for operation in api.operations:
-            types += [reply.body for reply in operation.replies]
+            types += [reply.body for reply in operation.replies if reply.body not in {None, str}]
             if operation.body is not NoBody:
                 types.append(operation.body)
         refs, components = msgspec.json.schema_components(types, ref_template=f"#/components/schemas/{api.name}.{{name}}")
@@ -161,12 +169,11 @@ class _Builder:
             else:
                 responses[status] = self._refusal(status, text, path)
         for reply in operation.replies:
-            content = {"schema": self._schema(reply.body), "example": reply.example}
-            node: Node = {"description": reply.description, "content": {"application/json": content}}
-            if reply.headers:
-                node["headers"] = {
-                    name: {"description": text, "schema": {"type": "string"}} for name, text in reply.headers.items()
-                }
+            named = {name: {"description": text, "schema": {"type": "string"}} for name, text in reply.headers.items()}
+            node: Node = {"description": reply.description, "headers": named | _limit_headers()}
+            if reply.body is not None:
+                schema = {"type": "string"} if reply.body is str else self._schema(reply.body)
+                node["content"] = {reply.media_type: {"schema": schema, "example": reply.example}}
             responses[reply.status] = node
         return responses
 
@@ -175,11 +182,13 @@ class _Builder:
         fault = Fault(status=status, code=_EXAMPLE_CODES[status], detail=text, fields=fields)
         shown = self._api.errors.render(fault, instance=path, request_id=_EXAMPLE_ID)
         content = {"schema": self._schema(self._api.errors.struct), "example": msgspec.to_builtins(shown)}
-        node: Node = {"description": text, "content": {self._api.errors.media_type: content}}
-        if status in _RETRY:
-            wait = {"description": "When to try again, in seconds.", "schema": {"type": "integer", "minimum": 1}}
-            node["headers"] = {"Retry-After": wait}
-        return node
+        wait = {"description": "When to try again, in seconds.", "schema": {"type": "integer", "minimum": 1}}
+        named = {"Retry-After": wait} if status in _RETRY else {}
+        return {
+            "description": text,
+            "headers": named | _limit_headers(),
+            "content": {self._api.errors.media_type: content},
+        }
 
     def _schema(self, wanted: Any) -> Node:
         return next(ref for held, ref in self._refs if held == wanted)
@@ -197,11 +206,43 @@ _EXAMPLE_CODES: Final = {
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "invalid_field",
-    429: "overloaded",
+    429: "rate_limited",
     500: "internal",
     503: "no_leader",
 }
+_LIMIT_HEADERS: Final[Node] = {
+    "X-RateLimit-Limit": {
+        "description": "How many requests a minute these credentials may make, or this address where none are known.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 100,
+    },
+    "X-RateLimit-Remaining": {
+        "description": "How many more would be let through now.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 95,
+    },
+    "X-RateLimit-Reset": {
+        "description": "When there are more, in seconds since the epoch: all of them, or the next one if none is left.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 1623760800,
+    },
+    "RateLimit-Policy": {
+        "description": "The limit as the IETF's draft writes it: `q` requests in `w` seconds.",
+        "schema": {"type": "string"},
+        "example": '"default";q=100;w=60',
+    },
+    "RateLimit": {
+        "description": "What is left as the IETF's draft writes it: `r` requests, more in `t` seconds.",
+        "schema": {"type": "string"},
+        "example": '"default";r=95;t=3',
+    },
+}
 _EXAMPLE_ID: Final = "0192f0c3-2c3d-7e4f-a051-2b3c4d5e6f70"
+
+
+def _limit_headers() -> Node:
+    """Return the headers that every response has unless rate limits are off."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in _LIMIT_HEADERS}
 
 
 def _example_path(api: Api, operation: Operation[Any, Any]) -> str:
@@ -233,13 +274,13 @@ def _idempotency_key() -> Node:
 
 
 def _tidied(node: Any) -> Any:
-    """Return a schema with its docstrings' indentation taken out."""
+    """Return a schema with its docstrings' indentation taken out, and of lists and dicts alone."""
     if isinstance(node, dict):
         return {
             key: cleandoc(value) if key == "description" and isinstance(value, str) else _tidied(value)
             for key, value in node.items()
         }
-    return [_tidied(value) for value in node] if isinstance(node, list) else node
+    return [_tidied(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def _main() -> None:

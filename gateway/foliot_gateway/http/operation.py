@@ -12,9 +12,12 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from foliot.kit.clock import Clock
 from foliot.kit.errors import FoliotError
 from foliot_gateway.http.backend import Backend
+from foliot_gateway.http.callers import Caller
 from foliot_gateway.http.fault import ErrorShape, Fault
+from foliot_gateway.http.redis_health import RedisHealth
 
 Query = TypeVar("Query")
 Body = TypeVar("Body")
@@ -43,6 +46,12 @@ class Call(Generic[Query, Body]):
     """The body."""
     idempotency_key: str
     """The Idempotency-Key header; empty if there is none."""
+    caller: Callable[[], Awaitable[Caller]]
+    """Who calls: asked for where it matters, and remembered between requests. Raises FoliotError."""
+    redis: RedisHealth
+    """How Redis does."""
+    clock: Clock
+    """What time it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +60,11 @@ class Reply:
 
     status: int
     """The HTTP status."""
-    body: object
-    """What to write as JSON."""
+    body: object = None
+    """What to write as JSON; a text where the media type is another; nothing with 204."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """More headers."""
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +81,22 @@ class ReplyDoc:
 
     status: int
     description: str
-    body: Any
-    """The type of the body: a struct, or a list of one."""
-    example: object
+    body: Any = None
+    """The type of the body: a struct, or a list of one, or str for a text; None where there is none."""
+    example: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Header names and what they say."""
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another API that documents the same method and path, and is served elsewhere: what was meant for it is told where."""
+
+    fields: frozenset[str]
+    """Top-level fields that its bodies have and those of the operation do not."""
+    detail: str
+    """Where it is served, as a sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +120,10 @@ class Operation(Generic[Query, Body]):
     """The statuses of errors that this operation has beside the common ones, and when."""
     idempotent: bool = False
     """Whether the Idempotency-Key header is read."""
+    takes_nul: bool = False
+    """Whether texts in the body may hold NUL, as what a program wrote may."""
+    neighbour: Neighbour | None = None
+    """Whose bodies are refused with 400 and its place, instead of by their unknown fields."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from foliot_gateway.http.fault import FaultError, FieldFault, refuse
-from foliot_gateway.http.operation import NoBody
+from foliot_gateway.http.operation import Neighbour, NoBody
+from foliot_gateway.http.rules import in_words
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
+Decoded = TypeVar("Decoded")
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 QUERY_PARAMETERS_MAX = 100
@@ -31,17 +33,20 @@ _OTHER = re.compile(r"^(?P<rule>.*?)(?: - at (?P<key>key in )?`\$(?P<path>.*)`)?
 _ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def field_fault(message: str) -> FieldFault:
-    """Return which field a msgspec validation message is about, and its rule."""
+def field_fault(message: str, struct: type) -> FieldFault:
+    """Return which field of a `struct` a msgspec validation message is about, and its rule."""
     if found := _UNKNOWN.match(message):
         return FieldFault(_joined(found["path"], found["name"]), "is not a field here")
     if found := _MISSING.match(message):
         return FieldFault(_joined(found["path"], found["name"]), "is required")
     other = _OTHER.match(message)
     assert other is not None, "the pattern takes any text"
-    rule = other["rule"].replace("`", "")
-    rule = (rule[:1].lower() + rule[1:])[:ECHO_CHARS_MAX]
-    return FieldFault(_joined(other["path"], ""), f"a key here: {rule}" if other["key"] else rule)
+    path = other["path"] or ""
+    # A key's type is not looked up: those of documented fields have none of the rules that need it.
+    rule = in_words(other["rule"], path, object if other["key"] else struct)
+    if not rule.startswith("must be one of"):
+        rule = rule[:ECHO_CHARS_MAX]
+    return FieldFault(_joined(path, ""), f"a key here: {rule}" if other["key"] else rule)
 
 
 async def read_body(receive: Receive, *, bytes_max: int, timeout_s: float) -> bytes:
@@ -75,11 +80,19 @@ def too_large(bytes_max: int) -> FaultError:
     return refuse(413, "body_too_large", f"A body may have {bytes_max} bytes at most.")
 
 
-def parse_body(raw: bytes, content_type: str, struct: type[Struct], *, rule_status: int) -> Struct:
+def parse_body(
+    raw: bytes,
+    content_type: str,
+    struct: type[Struct],
+    *,
+    rule_status: int,
+    neighbour: Neighbour | None = None,
+    takes_nul: bool = False,
+) -> Struct:
     """Return the body as `struct`.
 
-    Raises FaultError: 415 for another media type than JSON, 400 for what is not JSON in UTF-8, `rule_status` for JSON
-    that breaks a rule of the struct.
+    Raises FaultError: 415 for another media type than JSON, 400 for what is not JSON in UTF-8 and for what was meant for
+    the neighbour, `rule_status` for JSON that breaks a rule of the struct.
     """
     if struct is NoBody and not raw:
         return struct()
@@ -89,21 +102,43 @@ def parse_body(raw: bytes, content_type: str, struct: type[Struct], *, rule_stat
     except UnicodeDecodeError as error:
         detail = f"The body is not valid UTF-8: byte {error.start} cannot be read."
         raise refuse(400, "malformed_json", detail, FieldFault("", "must be JSON in UTF-8")) from None
-    if _ESCAPED_NUL.search(raw):
-        # PostgreSQL stores no NUL in text, and no documented field has a use for one.
+    if not takes_nul and _ESCAPED_NUL.search(raw):
+        # PostgreSQL stores no NUL in text, and but for outputs no documented field has a use for one.
         detail = "The body holds a NUL character (\\u0000)."
         raise refuse(rule_status, "invalid_field", detail, FieldFault("", "must be without NUL characters"))
     try:
-        return msgspec.json.decode(raw, type=struct)
+        return _decoded(raw, struct)
     except msgspec.ValidationError as error:
-        found = field_fault(str(error))
+        _decoded(raw, object)  # what is no JSON is that first, whatever else is wrong with what came before
+        if neighbour is not None:
+            _refuse_misdirected(raw, neighbour)
+        found = field_fault(str(error), struct)
         raise refuse(rule_status, "invalid_field", sentence(found), found) from None
+
+
+def _decoded(raw: bytes, wanted: type[Decoded]) -> Decoded:
+    """Return JSON as the wanted type; raises ValidationError for another type, and FaultError 400 for what is no JSON."""
+    try:
+        return msgspec.json.decode(raw, type=wanted)
+    except msgspec.ValidationError:
+        raise
     except msgspec.DecodeError as error:
         found = FieldFault("", "must be JSON")
         raise refuse(400, "malformed_json", f"The body is not valid JSON: {error}.", found) from None
     except RecursionError:
         found = FieldFault("", "must not be nested this deeply")
         raise refuse(400, "malformed_json", "The body is nested too deeply.", found) from None
+
+
+def _refuse_misdirected(raw: bytes, neighbour: Neighbour) -> None:
+    """Raise FaultError 400 for a body that has fields of the neighbour's."""
+    try:
+        given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        return
+    if found := sorted(neighbour.fields & given.keys()):
+        faults = [FieldFault(name, "is a field of the other API") for name in found]
+        raise refuse(400, "wrong_api", neighbour.detail, *faults)
 
 
 def check_media_type(content_type: str) -> None:
@@ -134,6 +169,8 @@ def parse_query(raw: bytes, struct: type[Struct]) -> Struct:
     values: dict[str, str | list[str]] = {}
     for name, value in pairs:
         shown = name[:ECHO_CHARS_MAX]
+        if not name:
+            raise refuse(400, "invalid_parameter", "The query string holds a parameter without a name.")
         if "\0" in value:
             raise _parameter(FieldFault(shown, "must be without NUL characters"))
         held = values.setdefault(name, [] if name in lists else value)
@@ -144,8 +181,9 @@ def parse_query(raw: bytes, struct: type[Struct]) -> Struct:
     try:
         result = msgspec.convert(values, struct, strict=False)
     except msgspec.ValidationError as error:
-        found = field_fault(str(error))
-        rule = "is not a parameter here" if found.rule == "is not a field here" else found.rule
+        found = field_fault(str(error), struct)
+        # What is in a query is text, all of it: that says nothing.
+        rule = "is not a parameter here" if found.rule == "is not a field here" else found.rule.removesuffix(", not text")
         raise _parameter(FieldFault(found.field, rule)) from None
     _check_integers(values, result)
     return result
@@ -178,7 +216,7 @@ def _check_integers(values: Mapping[str, str | list[str]], result: object) -> No
     for name, value in msgspec.to_builtins(result, order=None).items():
         given = values.get(name)
         if type(value) is int and isinstance(given, str) and given != str(value):
-            raise _parameter(FieldFault(name, "expected int in plain digits"))
+            raise _parameter(FieldFault(name, "must be a whole number in plain digits"))
 
 
 def _parameter(found: FieldFault) -> FaultError:

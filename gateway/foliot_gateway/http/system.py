@@ -56,38 +56,39 @@ def _translate(error: FoliotError) -> Fault:
     return translate(error, rule_status=400, rename=str)
 
 
+HEALTH: Final = Operation(
+    method="GET",
+    path="/api/v1/health",
+    name="getHealth",
+    tag="System",
+    summary="Check the service's health",
+    handler=get_health,
+    query=NoQuery,
+    body=NoBody,
+    replies=(
+        ReplyDoc(
+            status=200,
+            description="The service can take work.",
+            body=Health,
+            example={"status": "healthy", "database": "connected"},
+        ),
+        ReplyDoc(
+            status=503,
+            description="It cannot at the moment.",
+            body=Health,
+            example={"status": "unhealthy", "database": "connected", "reason": "No scheduler leads."},
+            headers={"Retry-After": "When to ask again, in seconds."},
+        ),
+    ),
+)
+"""Also an operation of the API whose document has it: see mounting."""
+
 SYSTEM: Final = Api(
     name="system",
     title="System",
     description="Whether the service can take work.",
-    claims=("/",),
-    operations=(
-        Operation(
-            method="GET",
-            path="/api/v1/health",
-            name="getHealth",
-            tag="System",
-            summary="Check the service's health",
-            handler=get_health,
-            query=NoQuery,
-            body=NoBody,
-            replies=(
-                ReplyDoc(
-                    status=200,
-                    description="The service can take work.",
-                    body=Health,
-                    example={"status": "healthy", "database": "connected"},
-                ),
-                ReplyDoc(
-                    status=503,
-                    description="It cannot at the moment.",
-                    body=Health,
-                    example={"status": "unhealthy", "database": "connected", "reason": "No scheduler leads."},
-                    headers={"Retry-After": "When to ask again, in seconds."},
-                ),
-            ),
-        ),
-    ),
+    claims=("/", HEALTH.path),
+    operations=(HEALTH,),
     parameters={},
     errors=ProblemShape(),
     translate=_translate,

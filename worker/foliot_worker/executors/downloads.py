@@ -18,10 +18,10 @@ import httpcore
 import httpx
 
 from foliot.kit.clock import Clock
+from foliot.kit.guarded_http import AddressRefusedError
 from foliot.kit.logs import get_logger
 from foliot_worker.attempt import FAILED, SUCCEEDED
 from foliot_worker.executors.http import REDIRECTS_MAX, outcome_of
-from foliot_worker.executors.network import AddressRefusedError
 
 _log = get_logger(__name__)
 

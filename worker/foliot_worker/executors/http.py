@@ -9,11 +9,11 @@ import httpcore
 import httpx
 
 from foliot.kit.clock import Clock
+from foliot.kit.guarded_http import AddressRefusedError
 from foliot.v1 import spec_pb2
 from foliot.v1.spec_pb2 import HttpWork
 from foliot.v1.worker_pb2 import Result
 from foliot_worker.attempt import CANCELLED, FAILED, NON_RETRYABLE, OUTPUT_BYTES_MAX, SUCCEEDED, TIMED_OUT, Attempt
-from foliot_worker.executors.network import AddressRefusedError
 from foliot_worker.executors.outputs import cut_head
 from foliot_worker.runner import Host
 from foliot_worker.secrets import SCHEME, SecretError, Secrets

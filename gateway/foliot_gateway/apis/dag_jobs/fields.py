@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot_gateway.apis.dag_jobs.identifiers import JOB
 from foliot_gateway.http.fault import Fault
 from foliot_gateway.http.foliot_fault import translate
 
@@ -60,10 +61,5 @@ def translate_error(error: FoliotError) -> Fault:
     """Return what an error of the scheduler means."""
     fault = translate(error, rule_status=RULE_STATUS, rename=rename)
     if error.reason is ErrorReason.WRONG_STATE and "DELETED" in error.metadata.get("state", "").upper():
-        return not_found()
+        return JOB.not_found()
     return fault
-
-
-def not_found() -> Fault:
-    """Return the fault of a job that is not there, or no longer."""
-    return Fault(status=404, code="not_found", detail="No job has this id.")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Literal, cast
 
 import msgspec
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import UNSET, UnsetType
 
 from foliot.v1 import job_pb2, run_pb2, spec_pb2
 from foliot_gateway.apis.dag_jobs import shapes
-from foliot_gateway.apis.dag_jobs.identifiers import shown_execution, shown_job
+from foliot_gateway.apis.dag_jobs.identifiers import EXECUTION, JOB
+from foliot_gateway.http.http_work import shown_body
+from foliot_gateway.http.times import moment, required_moment, seconds
 
 TIMEOUT_DEFAULT_S = 3600.0
 """The contract's default of a task's timeout."""
@@ -49,7 +48,7 @@ def job(found: job_pb2.Job) -> shapes.Job:
     """Return a job as it stands."""
     spec = found.spec
     return shapes.Job(
-        id=shown_job(found.id),
+        id=JOB.shown(found.id),
         name=spec.name,
         description=spec.description,
         status=job_status(found),
@@ -73,14 +72,14 @@ def job(found: job_pb2.Job) -> shapes.Job:
 def job_summary(found: job_pb2.Job) -> shapes.JobSummary:
     """Return a job for a list."""
     return shapes.JobSummary(
-        id=shown_job(found.id),
+        id=JOB.shown(found.id),
         name=found.spec.name,
         description=found.spec.description,
         status=job_status(found),
         schedule=_cron(found.spec),
         timezone=_zone(found.spec),
         next_run_at=moment(found, "next_due_at"),
-        task_count=len(found.spec.tasks),
+        task_count=found.task_count,
         version=found.version,
         created_at=required_moment(found.created_at),
         updated_at=required_moment(found.updated_at),
@@ -143,7 +142,7 @@ def _http(work: spec_pb2.HttpWork) -> shapes.Http:
     body_base64: str | UnsetType = UNSET
     if work.body:
         try:
-            body = _body(work.body.decode("utf-8"), work.headers.items())
+            body = shown_body(work.body.decode("utf-8"), work.headers.items())
         except UnicodeDecodeError:
             body_base64 = base64.b64encode(work.body).decode("ascii")
     return shapes.Http(
@@ -155,19 +154,6 @@ def _http(work: spec_pb2.HttpWork) -> shapes.Http:
         timeout_seconds=seconds(work.request_timeout) if work.HasField("request_timeout") else None,
         bearer_secret=work.bearer_secret,
     )
-
-
-def _body(text: str, headers: Iterable[tuple[str, str]]) -> msgspec.Raw:
-    """Return a request body as JSON: what was given as an object comes back as one, any other text as a string."""
-    is_json = any(name.lower() == "content-type" and "json" in value.lower() for name, value in headers)
-    if is_json and text[0] in "{[":
-        try:
-            msgspec.json.decode(text)
-        except (msgspec.MsgspecError, RecursionError):
-            pass
-        else:
-            return msgspec.Raw(text.encode("utf-8"))
-    return msgspec.Raw(msgspec.json.encode(text))
 
 
 def _masked(environment: Iterable[str]) -> dict[str, str]:
@@ -197,7 +183,7 @@ def retry_policy(policy: spec_pb2.RetryPolicy) -> shapes.RetryPolicy:
 def execution(run: run_pb2.Run) -> shapes.Execution:
     """Return a run with its tasks."""
     return shapes.Execution(
-        execution_id=shown_execution(run.id),
+        execution_id=EXECUTION.shown(run.id),
         status=_RUN_STATUS[run.state],
         started_at=moment(run, "started_at"),
         finished_at=moment(run, "ended_at"),
@@ -213,30 +199,13 @@ def execution_record(run: run_pb2.Run) -> shapes.ExecutionRecord:
     started, ended = moment(run, "started_at"), moment(run, "ended_at")
     lasted_ms = None if started is None or ended is None else round((ended - started).total_seconds() * 1000)
     return shapes.ExecutionRecord(
-        execution_id=shown_execution(run.id),
+        execution_id=EXECUTION.shown(run.id),
         status=_RUN_STATUS[run.state],
         trigger="SCHEDULE" if run.trigger == run_pb2.RUN_TRIGGER_SCHEDULE else "MANUAL",
         started_at=started,
         finished_at=ended,
         duration_ms=None if lasted_ms is None else max(0, lasted_ms),
     )
-
-
-def moment(message: job_pb2.Job | run_pb2.Run, field: str) -> datetime | None:
-    """Return a timestamp field, None if it is unset."""
-    if not message.HasField(field):  # type: ignore[arg-type]  # the stubs list the names as literals
-        return None
-    return required_moment(getattr(message, field))
-
-
-def required_moment(timestamp: Timestamp) -> datetime:
-    """Return a timestamp as an aware time in UTC, which is written with a Z."""
-    return timestamp.ToDatetime(UTC)
-
-
-def seconds(duration: Duration) -> float:
-    """Return a duration in seconds."""
-    return duration.ToMicroseconds() / 1_000_000
 
 
 def _cron(spec: job_pb2.JobSpec) -> str | None:

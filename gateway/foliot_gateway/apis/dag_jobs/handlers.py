@@ -10,17 +10,14 @@ from dataclasses import replace
 
 from msgspec import UNSET
 
-from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.errors import FoliotError
 from foliot.v1 import job_pb2, run_pb2
 from foliot_gateway.apis.dag_jobs import from_contract, shapes, to_contract
-from foliot_gateway.apis.dag_jobs.fields import not_found
-from foliot_gateway.apis.dag_jobs.identifiers import job_uuid, shown_execution, shown_job
+from foliot_gateway.apis.dag_jobs.identifiers import EXECUTION, JOB
 from foliot_gateway.http.backend import Backend
 from foliot_gateway.http.fault import FaultError, refuse
+from foliot_gateway.http.jobs import change_job
 from foliot_gateway.http.operation import Call, NoBody, NoQuery, Reply
-
-CHANGE_ATTEMPTS_MAX = 5
-"""How often a change that must be read and written back is tried while others change the same job."""
 
 _STATES = {"ACTIVE": job_pb2.JOB_STATE_ACTIVE, "PAUSED": job_pb2.JOB_STATE_PAUSED}
 _TASK_OF_JOB = re.compile(r"^spec\.tasks\[\d+\]\.")
@@ -31,7 +28,7 @@ async def create_job(call: Call[NoQuery, shapes.NewJob]) -> Reply:
     """`POST /jobs`."""
     request = job_pb2.CreateJobRequest(spec=to_contract.job_spec(call.body), idempotency_key=call.idempotency_key)
     answer = await call.backend.ask(call.backend.jobs.CreateJob, request)
-    created = shapes.Created(id=shown_job(answer.job.id), message="Job created.")
+    created = shapes.Created(id=JOB.shown(answer.job.id), message="Job created.")
     return Reply(status=201, body=created, headers={"location": f"jobs/{created.id}"})
 
 
@@ -50,34 +47,30 @@ async def list_jobs(call: Call[shapes.JobListQuery, NoBody]) -> Reply:
 
 async def get_job(call: Call[NoQuery, NoBody]) -> Reply:
     """`GET /jobs/{id}`."""
-    return Reply(status=200, body=from_contract.job(await _stored(call.backend, job_uuid(call.path["id"]))))
+    return Reply(status=200, body=from_contract.job(await _stored(call.backend, JOB.uuid(call.path["id"]))))
 
 
 async def update_job(call: Call[NoQuery, shapes.JobChange]) -> Reply:
     """`PUT /jobs/{id}`: reads the job first where the change does not stand alone, and writes only over what it read."""
-    uuid, change = job_uuid(call.path["id"]), call.body
+    uuid, change = JOB.uuid(call.path["id"]), call.body
     if change.id is not UNSET and change.id != call.path["id"]:
         to_contract.broken("id", "must be the one in the path")
     reads = any(getattr(change, name) is not UNSET for name in _NEEDS_STORED)
-    for attempt in range(1, CHANGE_ATTEMPTS_MAX + 1):
-        stored = await _stored(call.backend, uuid) if reads else job_pb2.Job()
+
+    async def read() -> job_pb2.Job:
+        return await _stored(call.backend, uuid) if reads else job_pb2.Job()
+
+    def build(stored: job_pb2.Job) -> job_pb2.UpdateJobRequest:
         if change.status is not UNSET and change.status != from_contract.job_status(stored):
             to_contract.broken("status", "must be the current one: pause and resume change it")
-        request = job_pb2.UpdateJobRequest(job_id=uuid, version=stored.version)
-        if change.version is not UNSET:
-            request.version = change.version
+        request = job_pb2.UpdateJobRequest(job_id=uuid, version=0 if change.version is UNSET else change.version)
         _write_change(request, change, stored)
         if not request.update_fields:
             refusal = "The change names no field that can change."
             raise refuse(422, "invalid_field", refusal)
-        try:
-            await call.backend.ask(call.backend.jobs.UpdateJob, request)
-        except FoliotError as error:
-            overtaken = error.reason is ErrorReason.VERSION_CONFLICT and change.version is UNSET
-            if overtaken and attempt < CHANGE_ATTEMPTS_MAX:
-                continue
-            raise
-        break
+        return request
+
+    await change_job(call.backend, read, build)
     return Reply(status=200, body=shapes.Done(message="Job updated."))
 
 
@@ -123,7 +116,7 @@ def _write_schedule(spec: job_pb2.JobSpec, change: shapes.JobChange, stored: job
 
 async def delete_job(call: Call[NoQuery, NoBody]) -> Reply:
     """`DELETE /jobs/{id}`."""
-    await call.backend.ask(call.backend.jobs.DeleteJob, job_pb2.DeleteJobRequest(job_id=job_uuid(call.path["id"])))
+    await call.backend.ask(call.backend.jobs.DeleteJob, job_pb2.DeleteJobRequest(job_id=JOB.uuid(call.path["id"])))
     return Reply(status=200, body=shapes.Done(message="Job deleted."))
 
 
@@ -131,7 +124,7 @@ async def add_task(call: Call[NoQuery, shapes.NewTask]) -> Reply:
     """`POST /jobs/{id}/tasks`."""
     task = to_contract.hidden_parts(call.body.id, None)
     to_contract.apply_task(task, call.body, at="")
-    request = job_pb2.AddJobTaskRequest(job_id=job_uuid(call.path["id"]), task=task, idempotency_key=call.idempotency_key)
+    request = job_pb2.AddJobTaskRequest(job_id=JOB.uuid(call.path["id"]), task=task, idempotency_key=call.idempotency_key)
     with _naming_the_task():
         await call.backend.ask(call.backend.jobs.AddJobTask, request)
     return Reply(status=201, body=shapes.Created(id=call.body.id, message="Task added."))
@@ -139,13 +132,13 @@ async def add_task(call: Call[NoQuery, shapes.NewTask]) -> Reply:
 
 async def list_tasks(call: Call[NoQuery, NoBody]) -> Reply:
     """`GET /jobs/{id}/tasks`."""
-    job = await _stored(call.backend, job_uuid(call.path["id"]))
+    job = await _stored(call.backend, JOB.uuid(call.path["id"]))
     return Reply(status=200, body=from_contract.linked_tasks(job.spec.tasks))
 
 
 async def update_task(call: Call[NoQuery, shapes.TaskChange]) -> Reply:
     """`PUT /jobs/{id}/tasks/{taskId}`."""
-    uuid, key, change = job_uuid(call.path["id"]), call.path["taskId"], call.body
+    uuid, key, change = JOB.uuid(call.path["id"]), call.path["taskId"], call.body
     if change.id is not UNSET and change.id != key:
         to_contract.broken("id", "must be the one in the path: a task keeps its id")
     job = await _stored(call.backend, uuid)
@@ -160,22 +153,22 @@ async def update_task(call: Call[NoQuery, shapes.TaskChange]) -> Reply:
 
 async def delete_task(call: Call[NoQuery, NoBody]) -> Reply:
     """`DELETE /jobs/{id}/tasks/{taskId}`."""
-    request = job_pb2.DeleteJobTaskRequest(job_id=job_uuid(call.path["id"]), key=call.path["taskId"])
+    request = job_pb2.DeleteJobTaskRequest(job_id=JOB.uuid(call.path["id"]), key=call.path["taskId"])
     await call.backend.ask(call.backend.jobs.DeleteJobTask, request)
     return Reply(status=200, body=shapes.Done(message="Task deleted."))
 
 
 async def trigger_job(call: Call[NoQuery, NoBody]) -> Reply:
     """`POST /jobs/{id}/trigger`."""
-    request = job_pb2.TriggerJobRequest(job_id=job_uuid(call.path["id"]), idempotency_key=call.idempotency_key)
+    request = job_pb2.TriggerJobRequest(job_id=JOB.uuid(call.path["id"]), idempotency_key=call.idempotency_key)
     answer = await call.backend.ask(call.backend.jobs.TriggerJob, request)
-    started = shapes.Triggered(execution_id=shown_execution(answer.run.id), message="Job triggered.")
+    started = shapes.Triggered(execution_id=EXECUTION.shown(answer.run.id), message="Job triggered.")
     return Reply(status=202, body=started)
 
 
 async def get_status(call: Call[NoQuery, NoBody]) -> Reply:
     """`GET /jobs/{id}/status`."""
-    page = await _runs(call.backend, job_uuid(call.path["id"]), limit=1, offset=0)
+    page = await _runs(call.backend, JOB.uuid(call.path["id"]), limit=1, offset=0)
     if not page.runs:
         raise refuse(404, "never_ran", "The job has not run yet.")
     answer = await call.backend.ask(call.backend.runs.GetRun, run_pb2.GetRunRequest(run_id=page.runs[0].id))
@@ -185,21 +178,21 @@ async def get_status(call: Call[NoQuery, NoBody]) -> Reply:
 async def get_history(call: Call[shapes.HistoryQuery, NoBody]) -> Reply:
     """`GET /jobs/{id}/history`."""
     query = call.query
-    page = await _runs(call.backend, job_uuid(call.path["id"]), limit=query.limit, offset=query.offset)
+    page = await _runs(call.backend, JOB.uuid(call.path["id"]), limit=query.limit, offset=query.offset)
     records = [from_contract.execution_record(run) for run in page.runs]
     return Reply(status=200, body=records, headers={"x-total-count": str(page.total)})
 
 
 async def pause_job(call: Call[NoQuery, NoBody]) -> Reply:
     """`POST /jobs/{id}/pause`."""
-    answer = await call.backend.ask(call.backend.jobs.PauseJob, job_pb2.PauseJobRequest(job_id=job_uuid(call.path["id"])))
+    answer = await call.backend.ask(call.backend.jobs.PauseJob, job_pb2.PauseJobRequest(job_id=JOB.uuid(call.path["id"])))
     changed = shapes.StatusChanged(id=call.path["id"], status=from_contract.job_status(answer.job), message="Job paused.")
     return Reply(status=200, body=changed)
 
 
 async def resume_job(call: Call[NoQuery, NoBody]) -> Reply:
     """`POST /jobs/{id}/resume`."""
-    answer = await call.backend.ask(call.backend.jobs.ResumeJob, job_pb2.ResumeJobRequest(job_id=job_uuid(call.path["id"])))
+    answer = await call.backend.ask(call.backend.jobs.ResumeJob, job_pb2.ResumeJobRequest(job_id=JOB.uuid(call.path["id"])))
     changed = shapes.StatusChanged(id=call.path["id"], status=from_contract.job_status(answer.job), message="Job resumed.")
     return Reply(status=200, body=changed)
 
@@ -218,7 +211,7 @@ async def _stored(backend: Backend, uuid: str) -> job_pb2.Job:
     """Return a job; raises FaultError 404 for a deleted one, which the contract still answers."""
     answer = await backend.ask(backend.jobs.GetJob, job_pb2.GetJobRequest(job_id=uuid))
     if answer.job.state == job_pb2.JOB_STATE_DELETED:
-        raise FaultError(not_found())
+        raise FaultError(JOB.not_found())
     return answer.job
 
 

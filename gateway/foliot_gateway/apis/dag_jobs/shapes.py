@@ -21,6 +21,7 @@ TaskId = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[^\s\x00-\x1f\x7f]+$",
+        extra={"rule": "must be without white space and control characters"},
         examples=["extract"],
     ),
 ]
@@ -119,7 +120,14 @@ class Binary(Shape, frozen=True, kw_only=True):
     """An executable fetched over http or https, verified before it runs."""
 
     url: Annotated[str, Meta(description="Absolute, http or https, at most 8 KiB.", min_length=1, max_length=8_192)]
-    sha256: Annotated[str, Meta(description="The file's SHA-256; it never runs when this differs.", pattern="^[0-9a-fA-F]{64}$")]
+    sha256: Annotated[
+        str,
+        Meta(
+            description="The file's SHA-256; it never runs when this differs.",
+            pattern="^[0-9a-fA-F]{64}$",
+            extra={"rule": "must be 64 hexadecimal digits"},
+        ),
+    ]
     arguments: Annotated[list[str], Meta(description="Passed as they are: at most 1,000.", max_length=1_000)] = []
     environment: Environment = {}
 

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 import msgspec
-from google.protobuf.duration_pb2 import Duration
 from msgspec import UNSET, UnsetType
 
 from foliot.v1 import job_pb2, spec_pb2
 from foliot_gateway.apis.dag_jobs import shapes
+from foliot_gateway.apis.dag_jobs.fields import RULE_STATUS
+from foliot_gateway.http import json_text
 from foliot_gateway.http.fault import FieldFault, refuse
-from foliot_gateway.http.reading import field_fault, sentence
+from foliot_gateway.http.http_work import write_body
+from foliot_gateway.http.times import duration
 
 SURFACE = "dag_jobs"
 """The contract's `surface` of the jobs made here."""
@@ -135,7 +137,9 @@ def _binary(given: shapes.Binary) -> spec_pb2.BinaryWork:
 
 def _function(given: str | shapes.Function, at: str) -> spec_pb2.FunctionWork:
     function = shapes.Function(name=given) if isinstance(given, str) else given
-    return spec_pb2.FunctionWork(function=function.name, input_json=json_text(function.input, f"{at}.input"))
+    return spec_pb2.FunctionWork(
+        function=function.name, input_json=json_text.json_text(function.input, f"{at}.input", rule_status=RULE_STATUS)
+    )
 
 
 def _http(given: shapes.Http, at: str) -> spec_pb2.HttpWork:
@@ -149,13 +153,7 @@ def _http(given: shapes.Http, at: str) -> spec_pb2.HttpWork:
             work.body = base64.b64decode(given.body_base64, validate=True)
         except (binascii.Error, ValueError):
             broken(f"{at}.bodyBase64", "must be base64")
-    text = json_text(given.body, f"{at}.body")
-    if text.startswith('"'):
-        work.body = msgspec.json.decode(text, type=str).encode("utf-8")
-    elif text and text != "null":
-        work.body = text.encode("utf-8")
-        if not any(name.lower() == "content-type" for name in given.headers):
-            work.headers["Content-Type"] = "application/json"
+    write_body(work, given.body, f"{at}.body", rule_status=RULE_STATUS)
     return work
 
 
@@ -175,36 +173,11 @@ def retry_policy(given: shapes.RetryPolicy, at: str) -> spec_pb2.RetryPolicy:
     )
 
 
-def duration(seconds: float) -> Duration:
-    """Return seconds as a protobuf duration, to the microsecond."""
-    found = Duration()
-    found.FromMicroseconds(round(seconds * 1_000_000))
-    return found
-
-
 def json_object(raw: msgspec.Raw | UnsetType, at: str) -> str:
-    """Return a JSON object as the text it came as, so that its numbers stay as they are; empty if it is absent."""
-    text = json_text(raw, at)
-    if text and not text.startswith("{"):
-        broken(at, "expected object")
-    return text
-
-
-def json_text(raw: msgspec.Raw | UnsetType, at: str) -> str:
-    """Return any JSON value as the text it came as, empty if it is absent; raises FaultError 422."""
-    if raw is UNSET:
-        return ""
-    held = bytes(raw)
-    try:
-        msgspec.json.decode(held)  # it was only skipped over so far
-    except msgspec.MsgspecError as error:
-        broken(at, field_fault(str(error)).rule)
-    except RecursionError:
-        broken(at, "must not be nested this deeply")
-    return held.decode("utf-8").strip()
+    """Return a JSON object as its text, empty if it is absent; raises FaultError 422."""
+    return json_text.json_object(raw, at, rule_status=RULE_STATUS)
 
 
 def broken(at: str, rule: str) -> NoReturn:
     """Raise FaultError 422 for one field."""
-    found = FieldFault(at, rule)
-    raise refuse(422, "invalid_field", sentence(found), found)
+    json_text.broken(at, rule, rule_status=RULE_STATUS)
