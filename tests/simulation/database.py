@@ -1,0 +1,310 @@
+"""PostgreSQL as a model: what the election and the commits meet, with faults.
+
+The election's statements are told apart by their text, so that the real elector and the real `store.election` run against it.
+Rows are kept by `FakeJournal`, which refuses what the real tables would. A commit can be slow, be lost before it took effect, or
+be lost after it did; a connection can break at any time; the server can be away, or forget who holds its lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from foliot_scheduler.core.model import Stored
+from foliot_scheduler.store import election
+from foliot_scheduler.store.errors import Fenced, StoreUnavailable
+from tests.simulation.rows import Shelf
+from tests.unit.core.dice import Dice
+from tests.unit.core.fake_journal import Encoded, FakeJournal
+
+if TYPE_CHECKING:
+    from foliot_scheduler.core.effects import WriteSet
+    from foliot_scheduler.core.types import Micros
+    from foliot_scheduler.store.recovery import LiveRows
+    from tests.simulation.virtual import Process, VirtualClock
+
+_STATEMENT: Final = {election._SQL[name]: name for name in ("ensure_row", "wait_for_lock", "take_epoch", "announce", "renew")} | {
+    election._SQL[name]: name for name in ("resign", "read_leadership", "end_stalled")
+}
+
+
+_NOBODY: Final = contextvars.Context()
+"""The server's own: what it does goes on whatever becomes of the process that asked."""
+
+
+@dataclass(slots=True)
+class LeadershipRow:
+    """The row that fences."""
+
+    epoch: int = 0
+    leader: str = ""
+    address: str = ""
+    elected_at: int = 0
+    renewed_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Commit:
+    """A commit on its way."""
+
+    rows: Encoded
+    shelved: list[Any]
+
+
+@dataclass
+class Database:
+    """The server."""
+
+    clock: VirtualClock
+    dice: Dice
+    journal: FakeJournal = field(default_factory=FakeJournal)
+    shelf: Shelf = field(default_factory=Shelf)
+    leadership: LeadershipRow = field(default_factory=LeadershipRow)
+    away: bool = False
+    slow_s: float = 0.0
+    """Added to every commit."""
+    losing: str = ""
+    """What becomes of the next commit: lost `before` it took effect, or `after`."""
+    refused: int = 0
+    """Commits that the fence kept out."""
+    commits: int = 0
+
+    def __post_init__(self) -> None:
+        self._holder: Connection | None = None
+        self._queue: deque[tuple[Connection, asyncio.Future[None]]] = deque()
+        self._connections: list[Connection] = []
+        self._sharing: set[asyncio.Future[None]] = set()
+        """Commits under way, which hold the leadership row FOR SHARE."""
+
+    async def connect(self, process: Process) -> Connection:
+        """Open a connection of a process."""
+        await self.clock.sleep(0.001)
+        if self.away:
+            raise StoreUnavailable("simulated: the server is away")
+        connection = Connection(self, process)
+        self._connections.append(connection)
+        process.on_death.append(connection.terminate)
+        return connection
+
+    def go_away(self) -> None:
+        """Break every connection, and take none until `come_back`."""
+        self.away = True
+        for connection in list(self._connections):
+            connection.terminate()
+
+    def come_back(self) -> None:
+        """Serve again."""
+        self.away = False
+
+    def forget_lock(self) -> None:
+        """Lose the lock, as a standby does that takes over from its primary: the leader does not know, only the fence holds."""
+        self._holder = None
+        self._pass_lock_on()
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection that has ended; the lock goes to whoever waited longest."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+        if self._holder is connection:
+            self._holder = None
+        self._queue = deque((waiting, turn) for waiting, turn in self._queue if waiting is not connection)
+        self._pass_lock_on()
+
+    async def lock(self, connection: Connection) -> bool:
+        """Wait for the lock as long as a statement does; say whether it was had."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((connection, turn))
+        self._pass_lock_on()
+        waits = asyncio.get_running_loop().create_task(self.clock.sleep(election.LOCK_WAIT_S))
+        await asyncio.wait({turn, waits, connection.broken}, return_when=asyncio.FIRST_COMPLETED)
+        waits.cancel()
+        connection.check()
+        if not turn.done():
+            self._queue = deque((waiting, other) for waiting, other in self._queue if other is not turn)
+        return turn.done()
+
+    def _pass_lock_on(self) -> None:
+        while self._holder is None and self._queue:
+            connection, turn = self._queue.popleft()
+            if not turn.done() and not connection.is_closed():
+                self._holder = connection
+                turn.set_result(None)
+
+    def end_stalled(self, by: Connection, silent_s: float) -> bool:
+        """Break the connection of a leader that has not proved its term."""
+        holder = self._holder
+        if holder is None or holder is by or self.clock.monotonic() - self.leadership.renewed_at <= silent_s:
+            return False
+        holder.terminate()
+        return True
+
+    async def take_epoch(self) -> dict[str, int]:
+        """Begin a term, after the commits under way."""
+        while self._sharing:
+            await asyncio.wait(set(self._sharing))
+        row = self.leadership
+        row.epoch += 1
+        row.leader = row.address = ""
+        row.renewed_at, row.elected_at = self.clock.monotonic(), self.clock.now_us()
+        return {"epoch": row.epoch, "elected_at": row.elected_at}
+
+    async def load(self) -> LiveRows:
+        """Read the live state, as a new leader does."""
+        await self.clock.sleep(0.005)
+        if self.away:
+            raise StoreUnavailable("simulated: the server is away")
+        return self.shelf.live_rows(self.journal)
+
+    async def commit(self, connection: Connection, epoch: int, commit: Commit) -> None:
+        """Write a commit behind the fence."""
+        connection.check()
+        share: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        losing, self.losing = self.losing, ""
+        # The statement runs on the server, whatever becomes of the process that sent it, or of the connection meanwhile.
+        work = asyncio.get_running_loop().create_task(
+            self._execute(epoch, commit, share, lost=losing == "before"), context=_NOBODY
+        )
+        self._sharing.add(share)
+        await asyncio.wait({work, connection.broken}, return_when=asyncio.FIRST_COMPLETED)
+        if losing:
+            connection.terminate()
+        connection.check()
+        work.result()
+
+    async def _execute(self, epoch: int, commit: Commit, share: asyncio.Future[None], *, lost: bool) -> None:
+        try:
+            await self.clock.sleep(0.0005 + self.slow_s + self.dice.fraction() * 0.002)
+            if lost or self.away:
+                return
+            if epoch != self.leadership.epoch:
+                self.refused += 1
+                raise Fenced(f"simulated: epoch {epoch} is over")
+            self.journal.commit(commit.rows)
+            self.shelf.put(commit.shelved)
+            self.leadership.renewed_at = self.clock.monotonic()
+            self.commits += 1
+        finally:
+            self._sharing.discard(share)
+            share.set_result(None)
+
+
+class Connection:
+    """What the elector and `store.election` call, and nothing else."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self._database = database
+        self.process = process
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def check(self) -> None:
+        """Raise what asyncpg raises on a connection that is gone."""
+        if self.broken.done():
+            raise asyncpg.ConnectionDoesNotExistError("simulated: the connection is gone")
+
+    def is_closed(self) -> bool:
+        """See asyncpg."""
+        return self.broken.done()
+
+    def terminate(self) -> None:
+        """See asyncpg."""
+        if not self.broken.done():
+            self.broken.set_result(None)
+            self._database.drop(self)
+
+    async def execute(self, text: str, *arguments: Any, **_: object) -> None:
+        """See asyncpg."""
+        await self._do(text, arguments)
+
+    async def fetchrow(self, text: str, *arguments: Any, **_: object) -> Any:
+        """See asyncpg."""
+        return await self._do(text, arguments)
+
+    async def fetchval(self, text: str, *arguments: Any, **_: object) -> Any:
+        """See asyncpg."""
+        return await self._do(text, arguments)
+
+    async def fetch(self, text: str, *arguments: Any, **_: object) -> Any:
+        """See asyncpg."""
+        return await self._do(text, arguments)
+
+    async def _do(self, text: str, arguments: tuple[Any, ...]) -> Any:
+        database = self._database
+        await database.clock.sleep(0.0005)
+        self.check()
+        row = database.leadership
+        name: str = _STATEMENT.get(text, "")
+        match name:
+            case "wait_for_lock":
+                if not await database.lock(self):
+                    raise asyncpg.LockNotAvailableError("simulated: the lock is another's")
+            case "take_epoch":
+                return await database.take_epoch()
+            case "announce":
+                if row.epoch != arguments[1]:
+                    return None
+                row.leader, row.address, row.renewed_at = arguments[2], arguments[3], database.clock.monotonic()
+                return 1
+            case "renew":
+                if row.epoch != arguments[1]:
+                    return None
+                row.renewed_at = database.clock.monotonic()
+                return database.clock.now_us()
+            case "resign":
+                if row.epoch == arguments[1]:
+                    row.leader = row.address = ""
+            case "read_leadership":
+                silent_s = database.clock.monotonic() - row.renewed_at
+                found = {"epoch": row.epoch, "leader": row.leader, "address": row.address}
+                return {**found, "elected_at": row.elected_at, "silent_s": silent_s}
+            case "end_stalled":
+                return [1] if database.end_stalled(self, arguments[1]) else []
+            case _:
+                assert name == "ensure_row" or text.startswith("SET "), text
+        return None
+
+
+class Pool:
+    """A pool of connections of one process."""
+
+    def __init__(self, database: Database, process: Process) -> None:
+        self._database = database
+        self._process = process
+
+    async def acquire(self) -> Connection:
+        """See asyncpg."""
+        return await self._database.connect(self._process)
+
+    async def release(self, connection: Connection) -> None:
+        """See asyncpg."""
+        connection.terminate()
+
+
+class Writer:
+    """Where a term's commits go."""
+
+    def __init__(self, database: Database, connection: Connection, epoch: int) -> None:
+        self._database = database
+        self._connection = connection
+        self._epoch = epoch
+
+    def encode(self, writes: WriteSet) -> Commit:
+        """See `actors.journal.Writer`."""
+        shelved = self._database.shelf.take(writes)
+        assert all(run.stored is not Stored.HISTORY for run in writes.runs.values())
+        return Commit(self._database.journal.encode(writes), shelved)
+
+    async def commit(self, encoded: Commit) -> None:
+        """See `actors.journal.Writer`."""
+        try:
+            await self._database.commit(self._connection, self._epoch, encoded)
+        except asyncpg.ConnectionDoesNotExistError as error:
+            raise StoreUnavailable("simulated: the answer is lost") from error
+
+    async def pulse(self) -> Micros:
+        """See `actors.journal.Writer`."""
+        return await election.renew(self._connection, 0, self._epoch)  # type: ignore[arg-type]
