@@ -13,6 +13,7 @@ import pytest
 from foliot_scheduler.store.pool import Pool, open_pool
 from tests.postgres import PostgresServer
 from tests.processes import Stack
+from tests.redis_server import RedisServer
 
 # No deadline, because a shared machine is sometimes slow and no test may depend on how fast it ran. The blob printed
 # with a failure repeats exactly that example on any machine (`@reproduce_failure`).
@@ -54,8 +55,38 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture(scope="session")
-def stack_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a gateway of a whole stack: PostgreSQL, scheduler, worker and gateway, each a process of its own."""
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the whole test process, for tests that leave it running."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """An empty Redis; all that a test leaves in it must go by itself."""
+    with redis_server.client() as redis:
+        redis.flushall()
+        yield redis_server.url
+        assert not [key for key in redis.keys("*") if redis.ttl(key) < 0]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack: PostgreSQL, scheduler, worker and gateway, each a process of its own."""
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
         stack.start()
-        yield stack.http_url
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def stack_url(stack: Stack) -> str:
+    """The address of the stack's gateway."""
+    return stack.http_url
+
+
+@pytest.fixture(scope="session")
+def secured_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack that asks for credentials: `admin_key` reaches everything, `create_key` makes others."""
+    with Stack(tmp_path_factory.mktemp("secured_stack"), auth=True) as stack:
+        stack.start()
+        yield stack

@@ -9,10 +9,14 @@ import socket
 import subprocess
 import sys
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+
+import grpc
+
+from foliot.v1 import access_pb2, access_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -20,6 +24,15 @@ READY_WITHIN_S = 30.0
 """How long a command may take to print its ready line: far more than it needs on a busy machine."""
 
 ENDED_WITHIN_S = 20.0
+
+LOG_EVERY_S = 0.05
+
+ROLES: Final = {
+    "viewer": access_pb2.ROLE_VIEWER,
+    "operator": access_pb2.ROLE_OPERATOR,
+    "admin": access_pb2.ROLE_ADMIN,
+    "worker": access_pb2.ROLE_WORKER,
+}
 
 
 def free_port() -> int:
@@ -33,11 +46,12 @@ def free_port() -> int:
 class Daemon:
     """One `foliot` command in a process of its own; `log` takes its standard error."""
 
-    def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        """Start the command."""
+    def __init__(self, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
+        """Start the command, with these variables besides those that are no options."""
         self.arguments = tuple(arguments)
         self._log = log
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_")}
+        environ |= variables or {}
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "foliot_gateway.cli.main", *arguments],
@@ -59,6 +73,17 @@ class Daemon:
         if " is ready" not in line:
             raise AssertionError(f"{self.arguments} ended:\n{self.log_tail()}")
         return line
+
+    def wait_logged(self, text: str) -> None:
+        """Wait until it has written a text to standard error; fails with the log when it is late."""
+        patience = selectors.DefaultSelector()
+        for _ in range(int(READY_WITHIN_S / LOG_EVERY_S)):
+            if text in self.log_tail():
+                break
+            patience.select(LOG_EVERY_S)
+        else:
+            raise AssertionError(f"{self.arguments} did not write {text!r}:\n{self.log_tail()}")
+        patience.close()
 
     def log_tail(self) -> str:
         """The end of what it wrote to standard error."""
@@ -95,15 +120,21 @@ class Daemon:
 class Stack:
     """A database, schedulers, workers and a gateway, each a process; kill and start any of them."""
 
-    def __init__(self, folder: Path, *, schedulers: int = 1, gateway: bool = True) -> None:
-        """Take a folder for data and logs, and choose the ports."""
+    def __init__(self, folder: Path, *, schedulers: int = 1, gateway: bool = True, auth: bool = False) -> None:
+        """Take a folder for data and logs, and choose the ports; `auth` says whether credentials are required."""
+        self.admin_key = "the-admin-key-that-the-tests-begin-with" if auth else ""
         self.folder = folder
         self.data_dir = folder / "data"
+        self.secrets_dir = folder / "secrets"
+        """A file in it is a secret of every worker, by the file's name."""
         self.database_port = free_port()
         self.scheduler_ports = [free_port() for _ in range(schedulers)]
         self.http_port = free_port()
         self._chadburn_port = free_port()
         self._with_gateway = gateway
+        self.scheduler_options: Sequence[str] = ()
+        """More of the command line of each replica started from now on."""
+        self.gateway_options: Sequence[str] = ()
         self.database: Daemon | None = None
         self.schedulers: list[Daemon | None] = [None] * schedulers
         self.workers: list[Daemon] = []
@@ -115,10 +146,23 @@ class Stack:
         """Where the schedulers listen."""
         return [f"127.0.0.1:{port}" for port in self.scheduler_ports]
 
+    def create_key(self, role: str, project: str = "*") -> str:
+        """Make an API key and return its secret; needs a scheduler, and `auth`."""
+        request = access_pb2.CreateApiKeyRequest(name=f"{role} of {project}", project=project, role=ROLES[role])
+        with grpc.insecure_channel(self.addresses[0]) as channel:
+            access = access_pb2_grpc.AccessServiceStub(channel)
+            made = access.CreateApiKey(request, metadata=(("authorization", f"ApiKey {self.admin_key}"),), timeout=10)
+        return made.secret
+
     @property
     def http_url(self) -> str:
         """Where the gateway listens."""
         return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def chadburn_url(self) -> str:
+        """Where the gateway's second listener is."""
+        return f"http://127.0.0.1:{self._chadburn_port}"
 
     def start(self, *, workers: int = 1, app: str = "") -> None:
         """Start everything that does not run."""
@@ -137,18 +181,27 @@ class Stack:
 
     def start_scheduler(self, index: int = 0) -> Daemon:
         """Start one replica."""
-        daemon = self._daemon("scheduler", "--database-url", self.database_url, "--grpc", self.addresses[index])
+        arguments = ["scheduler", "--database-url", self.database_url, "--grpc", self.addresses[index], *self.scheduler_options]
+        variables = {}
+        if self.admin_key:
+            arguments += ["--auth", "required"]
+            variables["FOLIOT_BOOTSTRAP_KEY"] = self.admin_key
+        daemon = self._daemon(*arguments, variables=variables)
         self.schedulers[index] = daemon
         daemon.wait_ready()
         return daemon
 
-    def start_worker(self, *, app: str = "", concurrency: int = 8) -> Daemon:
-        """Start a worker more."""
+    def start_worker(self, *, app: str = "", concurrency: int = 8, key: str = "") -> Daemon:
+        """Start a worker more; with an API key of its own, or a new one of the role worker where one is needed."""
         arguments = ["worker", "--scheduler", ",".join(self.addresses), "--concurrency", str(concurrency)]
         arguments += ["--data-dir", str(self.folder / f"worker-{len(self.workers)}")]
+        self.secrets_dir.mkdir(exist_ok=True)
+        arguments += ["--secrets-dir", str(self.secrets_dir)]
         if app:
             arguments += ["--app", app]
-        daemon = self._daemon(*arguments)
+        if self.admin_key and not key:
+            key = self.create_key("worker")
+        daemon = self._daemon(*arguments, variables={"FOLIOT_API_KEY": key})
         self.workers.append(daemon)
         daemon.wait_ready()
         return daemon
@@ -156,7 +209,7 @@ class Stack:
     def start_gateway(self) -> Daemon:
         """Start the gateway."""
         listen = ["--http", f"127.0.0.1:{self.http_port}", "--chadburn-http", f"127.0.0.1:{self._chadburn_port}"]
-        self.gateway = self._daemon("gateway", "--scheduler", ",".join(self.addresses), *listen)
+        self.gateway = self._daemon("gateway", "--scheduler", ",".join(self.addresses), *listen, *self.gateway_options)
         self.gateway.wait_ready()
         return self.gateway
 
@@ -177,8 +230,8 @@ class Stack:
         self.workers = []
         self.gateway = self.database = None
 
-    def _daemon(self, *arguments: str) -> Daemon:
-        return Daemon(arguments, self.folder / f"{arguments[0]}.log")
+    def _daemon(self, *arguments: str, variables: Mapping[str, str] | None = None) -> Daemon:
+        return Daemon(arguments, self.folder / f"{arguments[0]}.log", variables)
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import graphs, measurements, yardsticks
+from tests.bench import graphs, http, measurements, yardsticks
 from tests.bench.ledger import Ledger, LedgerError
 from tests.bench.measurements import Bench, Measurement
 from tests.bench.report import Round, Sample, summary, table
@@ -37,6 +37,8 @@ ENTRIES: Mapping[str, Entry] = {
     "diamonds": Entry(graphs.diamonds, 100, 5),
     "commands": Entry(measurements.commands, 2_000, 40),
     "throughput": Entry(measurements.throughput, 100_000, 2_000),
+    "queue": Entry(http.queue, 10_000, 200),
+    "tasks_http": Entry(http.tasks_http, 5_000, 100),
     "drain": Entry(measurements.drain, 50_000, 1_000),
 }
 

@@ -1,6 +1,7 @@
 """The stack that is measured: `foliot database`, `foliot scheduler` and `foliot worker`, each a process of its own.
 
-The embedded PostgreSQL runs with the settings that users get, fsync included. There is no gateway: the benchmark speaks gRPC.
+The embedded PostgreSQL runs with the settings that users get, fsync included. A gateway is there once a measurement has asked
+for it: the others speak gRPC.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ class Stack:
     prefetch: int | None = None
     peak_kib: dict[str, int] = field(default_factory=dict)
     """The most memory (VmHWM) that each process had when it was last looked at."""
+    gateway: Child | None = None
+    """There once a measurement has asked for it."""
 
     async def __aenter__(self) -> Self:
         """Start everything."""
@@ -121,6 +124,17 @@ class Stack:
         self.client = Client(self.grpc)
         return self
 
+    async def start_gateway(self) -> str:
+        """Start a gateway if there is none, and answer its URL. Jobs of its queue wait for executors alone."""
+        if self.gateway is None:
+            http, chadburn = (f"127.0.0.1:{port}" for port in free_ports(2))
+            listen = ("--http", http, "--chadburn-http", chadburn)
+            more = ("--no-queue-push", "--rate-limit", "0")
+            self.gateway = self._child("gateway", "--scheduler", self.grpc, *listen, *more)
+            self.http_url = f"http://{http}"
+            await self.gateway.start()
+        return self.http_url
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -130,13 +144,15 @@ class Stack:
 
     def pids(self) -> dict[str, int]:
         """Answer the processes' ids by their names."""
-        return {child.name: child.pid for child in (self.database, self.scheduler, self.worker)}
+        gateways = () if self.gateway is None else (self.gateway,)
+        return {child.name: child.pid for child in (self.database, self.scheduler, self.worker, *gateways)}
 
     def cpu_s(self) -> dict[str, float]:
         """Answer the seconds of CPU that each process has used so far, user and system; PostgreSQL's processes as one."""
-        used = {child.name: _cpu_s(psutil.Process(child.pid)) for child in (self.scheduler, self.worker)}
+        gateways = () if self.gateway is None else (self.gateway,)
+        used = {child.name: _cpu_s(child.pid) for child in (self.scheduler, self.worker, *gateways)}
         servers = psutil.Process(self.database.pid).children(recursive=True)
-        return {**used, "postgres": sum(_cpu_s(server) for server in servers), "benchmark": _cpu_s(psutil.Process())}
+        return {**used, "postgres": sum(_cpu_s(server.pid) for server in servers), "benchmark": _cpu_s(os.getpid())}
 
     def look_at_memory(self) -> None:
         """Keep the peak of each process; of PostgreSQL's many, the largest and the sum."""
@@ -162,7 +178,7 @@ class Stack:
 
     async def _stop(self) -> None:
         self.stamps.close()
-        children = [self.worker, getattr(self, "scheduler", None), self.database]
+        children = [self.gateway, self.worker, getattr(self, "scheduler", None), self.database]
         problems = []
         for child in children:
             if child is not None:
@@ -174,10 +190,10 @@ class Stack:
             raise StackError("; ".join(problems))
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    """Answer a process's seconds of CPU; those of children that have ended count with their parent's."""
+def _cpu_s(pid: int) -> float:
+    """Answer a process's seconds of CPU, 0 if it is gone; those of children that have ended count with their parent's."""
     with suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
+        times = psutil.Process(pid).cpu_times()
         return float(times.user + times.system + times.children_user + times.children_system)
     return 0.0
 

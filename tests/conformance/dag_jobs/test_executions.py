@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import httpx
+import pytest
 
 from tests.conformance.dag_jobs.conftest import NewJob
 from tests.conformance.dag_jobs.problems import check_problem
@@ -21,6 +22,7 @@ def wait_ended(http: httpx.Client, job_id: str) -> dict[str, object]:
             return execution
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/trigger")
 def test_a_trigger_answers_202_with_the_execution(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=TASKS)
     answer = http.post(f"/jobs/{job_id}/trigger")
@@ -36,6 +38,7 @@ def test_a_trigger_answers_202_with_the_execution(http: httpx.Client, new_job: N
     assert all(set(task) == {"id", "status", "attempts", "error"} for task in execution["tasks"])
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/status")
 def test_an_execution_succeeds(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=TASKS)
     execution_id = http.post(f"/jobs/{job_id}/trigger").json()["executionId"]
@@ -54,6 +57,7 @@ def test_an_execution_succeeds(http: httpx.Client, new_job: NewJob) -> None:
     assert (record["startedAt"], record["finishedAt"]) == (started, finished)
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/history")
 def test_history_is_newest_first_in_pages(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=TASKS)
     ids = [http.post(f"/jobs/{job_id}/trigger").json()["executionId"] for _ in range(3)]
@@ -70,6 +74,8 @@ def test_history_is_newest_first_in_pages(http: httpx.Client, new_job: NewJob) -
     assert http.get(f"/jobs/{job_id}/status").json()["executionId"] == ids[2]
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/status")
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/history")
 def test_a_job_that_never_ran(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=TASKS)
     check_problem(http.get(f"/jobs/{job_id}/status"), 404)
@@ -77,6 +83,7 @@ def test_a_job_that_never_ran(http: httpx.Client, new_job: NewJob) -> None:
     assert (answer.status_code, answer.json(), answer.headers["x-total-count"]) == (200, [], "0")
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/trigger")
 def test_the_same_idempotency_key_triggers_once(http: httpx.Client, new_job: NewJob) -> None:
     job_id, other_id = new_job(tasks=TASKS), new_job(tasks=TASKS)
     headers = {"Idempotency-Key": f"trigger-{job_id}"}
@@ -87,6 +94,8 @@ def test_the_same_idempotency_key_triggers_once(http: httpx.Client, new_job: New
     assert other_id != job_id
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/pause")
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/resume")
 def test_pause_and_resume(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(schedule="0 0 1 1 *", tasks=TASKS)
     for _ in range(2):

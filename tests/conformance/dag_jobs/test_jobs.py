@@ -31,6 +31,7 @@ def check_time(value: str) -> datetime:
     return datetime.fromisoformat(value)
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs")
 def test_create_answers_201_with_id_and_message(http: httpx.Client) -> None:
     answer = http.post("/jobs", json=PIPELINE)
     assert answer.status_code == 201
@@ -40,6 +41,7 @@ def test_create_answers_201_with_id_and_message(http: httpx.Client) -> None:
     assert found.json()["id"] == answer.json()["id"]
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}")
 def test_get_answers_the_documented_fields(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(**PIPELINE)
     answer = http.get(f"/jobs/{job_id}")
@@ -69,6 +71,7 @@ def test_get_answers_the_documented_fields(http: httpx.Client, new_job: NewJob) 
     assert check_time(job["createdAt"]) <= check_time(job["updatedAt"])
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}")
 def test_dag_shows_nodes_edges_and_levels(http: httpx.Client, new_job: NewJob) -> None:
     dag = http.get(f"/jobs/{new_job(**PIPELINE)}").json()["dag"]
     assert dag["nodes"] == ["join", "left", "right", "start"]
@@ -76,6 +79,7 @@ def test_dag_shows_nodes_edges_and_levels(http: httpx.Client, new_job: NewJob) -
     assert dag["levels"] == [["start"], ["left", "right"], ["join"]]
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs")
 def test_a_job_of_a_name_alone_gets_the_defaults(http: httpx.Client, new_job: NewJob) -> None:
     job = http.get(f"/jobs/{new_job(name='bare')}").json()
     assert job["description"] == ""
@@ -89,6 +93,7 @@ def test_a_job_of_a_name_alone_gets_the_defaults(http: httpx.Client, new_job: Ne
 
 
 @pytest.mark.parametrize("schedule", ["*/5 * * * *", "30 */5 * * * *", "@hourly", "@daily", "@every 90s"])
+@pytest.mark.endpoint("dag_jobs", "POST /jobs")
 def test_every_form_of_schedule_is_taken(http: httpx.Client, new_job: NewJob, schedule: str) -> None:
     job = http.get(f"/jobs/{new_job(schedule=schedule)}").json()
     assert job["schedule"] == schedule
@@ -107,6 +112,7 @@ def test_every_form_of_schedule_is_taken(http: httpx.Client, new_job: NewJob, sc
         ({"type": "ON_FAILURE", "maxRetries": 0}, 0),
     ],
 )
+@pytest.mark.endpoint("dag_jobs", "POST /jobs")
 def test_retry_policies_keep_their_type(http: httpx.Client, new_job: NewJob, given: dict[str, object], retries: int) -> None:
     policy = http.get(f"/jobs/{new_job(retryPolicy=given)}").json()["retryPolicy"]
     assert policy["type"] == given["type"]
@@ -116,6 +122,7 @@ def test_retry_policies_keep_their_type(http: httpx.Client, new_job: NewJob, giv
     assert policy["maxBackoffSeconds"] == 60
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs")
 def test_list_answers_summaries_newest_first_with_the_total(http: httpx.Client, new_job: NewJob) -> None:
     ids = [new_job(name="one of three listed", tasks=[{"id": "a"}]) for _ in range(3)]
     answer = http.get("/jobs", params={"name": "one of three listed", "limit": 2})
@@ -133,6 +140,7 @@ def test_list_answers_summaries_newest_first_with_the_total(http: httpx.Client, 
     assert len(rest.json()) == total - 2
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs")
 def test_list_filters_by_status(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(name="paused and listed")
     http.post(f"/jobs/{job_id}/pause")
@@ -142,6 +150,7 @@ def test_list_filters_by_status(http: httpx.Client, new_job: NewJob) -> None:
         assert {job["status"] for job in jobs} <= {status}
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_a_partial_update_changes_only_what_it_gives(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(**PIPELINE)
     before = http.get(f"/jobs/{job_id}").json()
@@ -156,6 +165,7 @@ def test_a_partial_update_changes_only_what_it_gives(http: httpx.Client, new_job
     }
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_schedule_and_timezone_change_one_by_one(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(**PIPELINE)
     assert http.put(f"/jobs/{job_id}", json={"timezone": "Asia/Tokyo"}).status_code == 200
@@ -168,6 +178,7 @@ def test_schedule_and_timezone_change_one_by_one(http: httpx.Client, new_job: Ne
     check_problem(http.put(f"/jobs/{job_id}", json={"timezone": "Asia/Tokyo"}), 422, "timezone")
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_tasks_in_an_update_replace_the_dag(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(**PIPELINE)
     tasks = [{"id": "only", "command": "true"}]
@@ -177,6 +188,7 @@ def test_tasks_in_an_update_replace_the_dag(http: httpx.Client, new_job: NewJob)
     assert job["name"] == "pipeline"
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_a_whole_job_can_be_sent_back(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(**PIPELINE)
     before = http.get(f"/jobs/{job_id}").json()
@@ -190,6 +202,7 @@ def test_a_whole_job_can_be_sent_back(http: httpx.Client, new_job: NewJob) -> No
     check_problem(http.put(f"/jobs/{job_id}", json={"id": "job-other", "name": "x"}), 422, "id")
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_a_version_is_honoured(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job()
     assert http.put(f"/jobs/{job_id}", json={"name": "second", "version": 1}).status_code == 200
@@ -198,12 +211,14 @@ def test_a_version_is_honoured(http: httpx.Client, new_job: NewJob) -> None:
     assert http.get(f"/jobs/{job_id}").json()["name"] == "second"
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}")
 def test_an_update_of_nothing_is_refused(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job()
     check_problem(http.put(f"/jobs/{job_id}", json={}), 422)
     check_problem(http.put(f"/jobs/{job_id}", json={"version": 1}), 422)
 
 
+@pytest.mark.endpoint("dag_jobs", "DELETE /jobs/{id}")
 def test_a_deleted_job_is_gone_everywhere(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(name="deleted", tasks=[{"id": "a"}])
     http.post(f"/jobs/{job_id}/trigger")
@@ -246,6 +261,7 @@ def test_an_unknown_or_malformed_id_is_404_everywhere(http: httpx.Client, job_id
     check_problem(http.delete(f"/jobs/{job_id}/tasks/a"), 404)
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs")
 def test_the_same_idempotency_key_creates_one_job(http: httpx.Client) -> None:
     body = {"name": "created once", "tasks": [{"id": "a"}]}
     headers = {"Idempotency-Key": "the key of test_the_same_idempotency_key"}

@@ -21,6 +21,7 @@ def task_of(http: httpx.Client, job_id: str, task_id: str) -> dict[str, Any]:
     return next(task for task in tasks if task["id"] == task_id)
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/tasks")
 def test_tasks_are_listed_with_their_neighbours_both_ways(http: httpx.Client, new_job: NewJob) -> None:
     answer = http.get(f"/jobs/{new_job(tasks=CHAIN)}/tasks")
     assert answer.status_code == 200
@@ -28,6 +29,7 @@ def test_tasks_are_listed_with_their_neighbours_both_ways(http: httpx.Client, ne
     assert links == {"a": ([], ["b", "c"]), "b": (["a"], ["c"]), "c": (["a", "b"], [])}
 
 
+@pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/tasks")
 def test_a_task_shows_its_defaults(http: httpx.Client, new_job: NewJob) -> None:
     task = task_of(http, new_job(tasks=[{"id": "bare"}]), "bare")
     assert task == {
@@ -90,6 +92,7 @@ def test_a_task_shows_its_defaults(http: httpx.Client, new_job: NewJob) -> None:
         ("function", {"name": "count", "input": {"of": [1, "x"]}}, {"name": "count", "input": {"of": [1, "x"]}}),
     ],
 )  # fmt: skip
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
 def test_each_kind_of_work_comes_back_as_given(
     http: httpx.Client, new_job: NewJob, kind: str, given: object, shown: object
 ) -> None:
@@ -104,11 +107,13 @@ def test_each_kind_of_work_comes_back_as_given(
 
 
 @pytest.mark.parametrize("rule", ["ALL_SUCCESS", "ALL_DONE", "ONE_SUCCESS", "ONE_FAILED", "NONE_FAILED", "ALWAYS"])
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
 def test_each_trigger_rule_is_kept(http: httpx.Client, new_job: NewJob, rule: str) -> None:
     job_id = new_job(tasks=[{"id": "a"}, {"id": "b", "dependencies": ["a"], "triggerRule": rule}])
     assert task_of(http, job_id, "b")["triggerRule"] == rule
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
 def test_a_task_is_added(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     body = {"id": "d", "name": "The last", "dependencies": ["c"], "command": "true"}
@@ -120,6 +125,7 @@ def test_a_task_is_added(http: httpx.Client, new_job: NewJob) -> None:
     assert http.get(f"/jobs/{job_id}").json()["version"] == 2
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
 def test_an_added_task_must_fit(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     problem = check_problem(http.post(f"/jobs/{job_id}/tasks", json={"id": "a"}), 422)
@@ -131,6 +137,7 @@ def test_an_added_task_must_fit(http: httpx.Client, new_job: NewJob) -> None:
     assert http.get(f"/jobs/{job_id}").json()["version"] == 1
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}/tasks/{taskId}")
 def test_a_task_changes_only_in_what_is_given(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     answer = http.put(f"/jobs/{job_id}/tasks/b", json={"priority": 10, "retryPolicy": {"type": "ALWAYS"}})
@@ -149,6 +156,7 @@ def test_a_task_changes_only_in_what_is_given(http: httpx.Client, new_job: NewJo
     assert task["priority"] == 5
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}/tasks/{taskId}")
 def test_a_change_may_not_break_the_dag(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     problem = check_problem(http.put(f"/jobs/{job_id}/tasks/a", json={"dependencies": ["c"]}), 422)
@@ -158,6 +166,7 @@ def test_a_change_may_not_break_the_dag(http: httpx.Client, new_job: NewJob) -> 
     assert http.get(f"/jobs/{job_id}").json()["version"] == 1
 
 
+@pytest.mark.endpoint("dag_jobs", "PUT /jobs/{id}/tasks/{taskId}")
 def test_masked_environment_values_keep_the_stored_ones(http: httpx.Client, new_job: NewJob) -> None:
     command = {"line": "env", "environment": {"KEPT": "old", "CHANGED": "old"}}
     job_id = new_job(tasks=[{"id": "t", "command": command}])
@@ -172,6 +181,7 @@ def test_masked_environment_values_keep_the_stored_ones(http: httpx.Client, new_
     check_problem(refused, 422, "tasks[0].command.environment['NEVER_SET']")
 
 
+@pytest.mark.endpoint("dag_jobs", "DELETE /jobs/{id}/tasks/{taskId}")
 def test_a_task_is_deleted(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     answer = http.delete(f"/jobs/{job_id}/tasks/c")
@@ -181,6 +191,7 @@ def test_a_task_is_deleted(http: httpx.Client, new_job: NewJob) -> None:
     check_problem(http.delete(f"/jobs/{job_id}/tasks/c"), 404)
 
 
+@pytest.mark.endpoint("dag_jobs", "DELETE /jobs/{id}/tasks/{taskId}")
 def test_a_task_that_others_depend_on_stays(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=CHAIN)
     problem = check_problem(http.delete(f"/jobs/{job_id}/tasks/a"), 409)
@@ -204,6 +215,7 @@ def test_an_unknown_task_is_404(http: httpx.Client, new_job: NewJob) -> None:
         check_problem(http.delete(f"/jobs/{job_id}/tasks/{task_id}"), 404)
 
 
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
 def test_the_same_idempotency_key_adds_one_task(http: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job(tasks=[])
     headers = {"Idempotency-Key": f"one task for {job_id}"}

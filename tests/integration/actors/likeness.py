@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 Shown = dict[str, object]
 
-_OTHERWISE = frozenset({"run", "children", "lease", "lane", "updated", "output", "error_output"})
-"""Fields of a task that are compared in their own way, or that only one of the two can have."""
+_OTHERWISE = frozenset({"run", "children", "lease", "lane", "updated", "output", "error_output", "retried"})
+"""Fields of a task that are compared in their own way, or that only one of the two can have. That a task was retried is known
+to a new leader only where others failed because of it; otherwise it does not matter."""
 
 _PLAIN = tuple(field.name for field in fields(Task) if field.name not in _OTHERWISE)
 
@@ -48,7 +49,8 @@ def _task(task: Task) -> Shown:
 
 def _run(run: Run) -> Shown:
     return {
-        "row": (run.id, run.project, run.job_id, run.job_version, run.trigger, run.created, run.due_at, run.stored),
+        "row": (run.id, run.project, run.job_id, run.job_version, run.created, run.stored),
+        "cause": (run.trigger, run.due_at, run.redrive_of),
         "state": (run.state, run.started, run.ended, run.cancelled, run.open_tasks, run.failed_tasks),
         "plan": (run.plan.spec, run.plan.nodes),
         "tasks": [(task.id, task.position, task.key, task.state, task.attempt, task.stored) for task in run.tasks],

@@ -16,7 +16,7 @@ from foliot_scheduler.core import commands
 from foliot_scheduler.core.effects import Effects, Refusal, Reply
 from foliot_scheduler.core.engine import Engine
 from foliot_scheduler.core.model import Job, Kind, Lease, Outcome, Run, Task, TaskPlan, TriggerRule, WorkerProfile
-from foliot_scheduler.core.types import DEFAULT_PROJECT, JobId, Micros, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.core.types import DEFAULT_PROJECT, JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.specs.jobs import plan_job
 from foliot_scheduler.specs.rules import Violations
 from foliot_scheduler.specs.tasks import TaskPlans
@@ -42,6 +42,7 @@ class Terms:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.clock = ManualClock(NOON)
+        self.began_us = self.clock.now_us()
         self.engine: Engine
         self._committer: Committer
         self.deaf: set[WorkerId] = set()
@@ -111,10 +112,17 @@ class Terms:
 
     # --------------------------------------------------------------------------------------------------------- workers
 
-    async def join(self, name: str = "w1", *queues: str, capacity: int = 100, held: tuple[Token, ...] = ()) -> Effects:
-        """Have a worker open a stream."""
+    async def join(
+        self,
+        name: str = "w1",
+        *queues: str,
+        capacity: int = 100,
+        held: tuple[Token, ...] = (),
+        project: Project | None = None,
+    ) -> Effects:
+        """Have a worker open a stream; one that is given a project's tasks alone if that is named."""
         self._sessions += 1
-        return await self.do(commands.WorkerJoined(self._sessions, profile(name, capacity, *queues), held))
+        return await self.do(commands.WorkerJoined(self._sessions, profile(name, capacity, *queues), held, project))
 
     async def pass_time_with_heartbeats(self, seconds: int, *silent: str) -> None:
         """Let time go by, with heartbeats of all workers but the silent ones."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from foliot.v1 import job_pb2
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.model import Kind, Outcome, TriggerRule
-from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import WorkerId
+from foliot_scheduler.core.transitions import RunState, TaskState
+from foliot_scheduler.core.types import Project, WorkerId
 from tests.integration.actors.terms import PROJECT, Terms, first_term, node, plan_of, task_spec
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ async def test_a_task_of_a_run_that_was_changed_keeps_its_new_plan(terms: Terms)
     run = terms.state.runs[run_id]
     assert terms.state.tasks[changed].plan == new
     assert terms.tasks_of(run_id)["c"].plan is run.plan.nodes[2].plan, "an unchanged one shares the plan of its node"
+
+
+async def test_a_run_that_goes_on_by_itself_for_many_steps_goes_on_under_a_new_leader(terms: Terms) -> None:
+    per_step = terms.state.settings.decisions_per_step
+    markers = [job_pb2.JobTask(key=str(n), dependencies=[str(n - 1)] if n else []) for n in range(3 * per_step)]
+    run_id = await terms.start(*markers)
+    tasks = terms.tasks_of(run_id)
+    (next_one,) = terms.state.undecided
+    assert next_one is tasks[str(per_step + 1)]
+
+    await terms.lead()
+
+    run = terms.state.runs[run_id]
+    assert terms.engine.next_due() == terms.state.now, "it wakes its leader"
+    await terms.do(commands.Tick())
+    assert run.state is RunState.SUCCEEDED
+    assert {await terms.state_of(tasks[key].id) for key in ("0", str(per_step + 1), markers[-1].key)} == {"succeeded"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +122,6 @@ async def test_workers_keep_their_counts_and_go_offline_unless_they_come_back(te
     assert {worker.profile.id: worker.session for worker in terms.state.workers.values()} == {"back": 0, "gone": 0}
     await terms.join("back", capacity=3)
     back = terms.state.workers[WorkerId("back")]
-    assert (back.succeeded, back.failed) == (2, 1)
     await terms.pass_time(4)
     assert not terms.state.workers[WorkerId("gone")].offline, "it has its time to come back"
     await terms.do(commands.Heartbeat(back.session, back.profile.id, 1))
@@ -128,6 +145,23 @@ async def test_workers_that_were_silent_for_hours_go_offline(terms: Terms) -> No
     assert not terms.state.workers
 
 
+async def test_a_worker_of_one_project_is_known_again_and_keeps_its_leases(terms: Terms) -> None:
+    await terms.join("acme:w", project=Project("acme"))
+    others = await terms.submit()
+    assert terms.state.tasks[others].lease is None, "it is of another project"
+    await terms.join("own:w", project=PROJECT, capacity=2)
+    first, second = others, await terms.submit()
+    await terms.lead()
+
+    worker = terms.state.workers[WorkerId("own:w")]
+    assert (worker.project, worker.is_executor) == (PROJECT, False)
+    assert [terms.lease_of(task).worker for task in (first, second)] == [worker, worker]
+    await terms.join("own:w", project=PROJECT, capacity=2, held=tuple(worker.leases))
+    for task in (first, second):
+        await terms.end(task)
+        assert await terms.state_of(task) == TaskState.SUCCEEDED
+
+
 async def test_executors_keep_their_claims_and_are_known_again(terms: Terms) -> None:
     task = await terms.submit()
     await terms.ask(claim("x1"))
@@ -147,6 +181,25 @@ async def test_executors_keep_their_claims_and_are_known_again(terms: Terms) -> 
     await terms.lead()
     await terms.pass_time(61)
     assert (await workers_of(terms))["x1"]["offline"]
+
+
+async def test_a_worker_and_an_executor_of_one_id_keep_what_is_theirs(terms: Terms) -> None:
+    claimed = await terms.submit()
+    await terms.ask(claim("twin"))
+    await terms.join("twin")
+    leased = await terms.submit()
+    await terms.lead()
+
+    assert terms.lease_of(claimed).worker is terms.state.executors[PROJECT, WorkerId("twin")]
+    assert terms.lease_of(leased).worker is terms.state.workers[WorkerId("twin")]
+    # Its row never said where it ran: the lease was all that the database knew.
+    assert (terms.state.tasks[claimed].worker_address, terms.state.tasks[leased].worker_address) == ("host", "host of twin")
+    await terms.join("twin", held=(terms.lease_of(leased).token,))
+    await terms.end(leased)
+    await terms.end(claimed)
+    assert {await terms.state_of(claimed), await terms.state_of(leased)} == {TaskState.SUCCEEDED}
+    addresses = await terms.connection.fetch("SELECT id, worker_address FROM task_history")
+    assert {row["id"]: row["worker_address"] for row in addresses} == {claimed: "host", leased: "host of twin"}
 
 
 def claim(executor: str) -> commands.ClaimTask:

@@ -103,6 +103,10 @@ class Story:
         cancelled = await terms.start(node("cancelled-with-its-run"))
         self.not_succeeded["cancelled-with-its-run"] = "cancelled"
         await terms.ask(commands.CancelRun(PROJECT, cancelled))
+        dead = await terms.start(node("dead-letter"))
+        job_id = terms.state.runs[dead].job_id
+        await terms.end(terms.tasks_of(dead)["dead-letter"].id, Outcome.FAILED)
+        await terms.ask(commands.RedriveRun(PROJECT, dead, job_id))
 
     async def _waits_and_retries(self) -> None:
         terms = self.terms

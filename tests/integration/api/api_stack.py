@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +15,9 @@ from foliot_scheduler.actors.elector import SHARD, Elector
 from foliot_scheduler.actors.establish import Establisher
 from foliot_scheduler.actors.leadership import Leadership
 from foliot_scheduler.actors.sessions import Sessions
+from foliot_scheduler.api.access import AccessService
+from foliot_scheduler.api.calls import CallReader
+from foliot_scheduler.api.credentials import Authenticator
 from foliot_scheduler.api.forwarding import Forwarder, leader_finder
 from foliot_scheduler.api.interceptors import Passage
 from foliot_scheduler.api.jobs import JobService
@@ -23,6 +26,7 @@ from foliot_scheduler.api.runs import RunService
 from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.api.system import SystemService
 from foliot_scheduler.api.tasks import TaskService
+from foliot_scheduler.api.webhooks import WebhookService
 from foliot_scheduler.api.worker_stream import WorkStreams
 from foliot_scheduler.api.workers import WorkerService
 from foliot_scheduler.core.state import CoreSettings
@@ -81,7 +85,9 @@ def new_task(*dependencies: str, **fields: object) -> task_pb2.NewTask:
     return task_pb2.NewTask(spec=spec, dependencies=dependencies)
 
 
-def services_of(leader: LeaderPort, pool: Pool, streams: WorkStreams) -> list[object]:
+def services_of(
+    leader: LeaderPort, pool: Pool, streams: WorkStreams, on_revoked: Callable[[], None] = lambda: None
+) -> list[object]:
     clock = SystemClock()
     hints = NoHints(clock)
     return [
@@ -89,13 +95,23 @@ def services_of(leader: LeaderPort, pool: Pool, streams: WorkStreams) -> list[ob
         RunService(leader=leader, reader=pool, hints=hints, clock=clock),
         TaskService(leader=leader, reader=pool, plans=TaskPlans(), hints=hints, clock=clock),
         WorkerService(leader=leader, reader=pool, work=streams.work, claim_ttl=SETTINGS.claim_ttl, clock=clock),
-        SystemService(reader=pool, find_leader=leader_finder(pool, SHARD), replica="r1", clock=clock),
+        AccessService(store=pool, clock=clock, on_revoked=on_revoked),
+        WebhookService(leader=leader, pool=pool, clock=clock, notify=lambda: None),
+        SystemService(
+            reader=pool,
+            find_leader=leader_finder(pool, SHARD),
+            replica="r1",
+            observe=leader.observe if isinstance(leader, Leadership) else lambda: None,
+            clock=clock,
+        ),
     ]
 
 
 @asynccontextmanager
-async def replica(database_url: str, pool: Pool, *, leads: bool = True) -> AsyncIterator[Stack]:
-    """Run a replica; one that does not lead follows whoever does."""
+async def replica(
+    database_url: str, pool: Pool, *, leads: bool = True, authenticator: Authenticator | None = None, shown: str | None = None
+) -> AsyncIterator[Stack]:
+    """Run a replica; one that does not lead follows whoever does. `shown` is the credential of the stack's client."""
     clock, leadership, sessions = SystemClock(), Leadership(), Sessions()
 
     async def connect() -> Connection[Record]:
@@ -103,10 +119,10 @@ async def replica(database_url: str, pool: Pool, *, leads: bool = True) -> Async
 
     streams = WorkStreams(leadership=leadership, sessions=sessions, settings=SETTINGS, clock=clock, replica="r1")
     forwarder = Forwarder(own_address="", find_leader=leader_finder(pool, SHARD))
-    passage = Passage(leader=leadership, forwarder=forwarder, clock=clock)
+    passage = Passage(leader=leadership, forwarder=forwarder, clock=clock, reader=CallReader(authenticator))
     server = GrpcServer(
         listen=HostPort("127.0.0.1", 0),
-        services=services_of(leadership, pool, streams),  # type: ignore[arg-type] # a list of several classes
+        services=services_of(leadership, pool, streams, authenticator.forget if authenticator else lambda: None),  # type: ignore[arg-type] # a list of several classes
         passage=passage,
         forwarder=forwarder,
     )
@@ -120,5 +136,5 @@ async def replica(database_url: str, pool: Pool, *, leads: bool = True) -> Async
             )
             await parts.enter_async_context(elector)
             await leadership.wait_leading()
-        client = await parts.enter_async_context(Client([address]))
+        client = await parts.enter_async_context(Client([address], credentials=shown))
         yield Stack(client, leadership, server)

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.following import NEW_KEY_ENTRY
 from foliot.v1 import spec_pb2, task_pb2, worker_pb2
 from foliot.v1.task_pb2 import (
     CancelTaskRequest,
@@ -27,6 +28,7 @@ from foliot.v1.task_pb2 import (
     UpdateTaskRequest,
     WatchTaskRequest,
 )
+from foliot_scheduler.store.pool import Pool
 from tests.integration.api.api_stack import Stack, binary_work, new_task
 
 GHOST = str(uuid.UUID(int=7))
@@ -160,6 +162,16 @@ async def test_a_repeated_submission_has_one_effect(stack: Stack) -> None:
     assert ids[0] == ids[1]
 
 
+async def test_a_key_that_the_client_made_is_stored_for_repetitions(stack: Stack, pool: Pool) -> None:
+    key = "01980000-0000-7000-8000-000000000000"
+    request = SubmitTaskRequest(task=new_task(), idempotency_key=key)
+    first = await stack.client.tasks.SubmitTask(request, metadata=((NEW_KEY_ENTRY, "1"),))
+    row = await pool.fetchrow("SELECT project, key FROM idempotency")
+    assert row is not None
+    assert tuple(row) == ("default", key)
+    assert (await stack.client.tasks.SubmitTask(request)).task.id == first.task.id
+
+
 async def test_a_key_used_with_another_request_is_refused(stack: Stack) -> None:
     await stack.client.tasks.SubmitTask(SubmitTaskRequest(task=new_task(), idempotency_key="k"))
     for request in (new_task(name="other"), new_task(tags=["t"])):
@@ -207,6 +219,20 @@ async def test_lists_are_sorted(stack: Stack, sort: task_pb2.TaskSort.ValueType,
         seen += [task.spec.name for task in page.tasks]
         token = page.next_page_token
     assert (seen, token) == (names, "")
+
+
+async def test_lists_have_the_ends_of_outputs_if_asked(stack: Stack) -> None:
+    ended, waiting = await stack.submit(name="ended", priority=9), await stack.submit(name="waiting")
+    await stack.claim()
+    await stack.client.workers.CompleteTask(
+        worker_pb2.CompleteTaskRequest(task_id=ended.id, executor_id="x1", output=b"start" + b"x" * 16 * 1024, exit_code=0)
+    )
+    told = await stack.client.tasks.ListTasks(ListTasksRequest(with_outputs=True, page_size=100))
+    assert {task.id: task.output for task in told.tasks} == {ended.id: b"x" * 16 * 1024, waiting.id: b""}
+    assert not any(task.output for task in (await stack.client.tasks.ListTasks(ListTasksRequest())).tasks)
+    with pytest.raises(FoliotError) as raised:
+        await stack.client.tasks.ListTasks(ListTasksRequest(with_outputs=True, page_size=101))
+    assert [violation.field for violation in raised.value.fields] == ["page_size"]
 
 
 async def test_lists_are_filtered(stack: Stack) -> None:

@@ -49,14 +49,18 @@ async def test_only_the_claimer_speaks_for_a_claim(stack: Stack) -> None:
     task, workers = await stack.submit(), stack.client.workers
     error = await refused(workers.HeartbeatTask(HeartbeatTaskRequest(task_id=task.id, executor_id="x1")))
     assert error.reason is ErrorReason.WRONG_STATE
-    await stack.claim()
+    token = (await stack.claim()).token
     for call in (
         workers.HeartbeatTask(HeartbeatTaskRequest(task_id=task.id, executor_id="thief")),
         workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="thief")),
         workers.FailTask(FailTaskRequest(task_id=task.id, executor_id="thief")),
+        workers.HeartbeatTask(HeartbeatTaskRequest(task_id=task.id, executor_id="x1", token=token + 1)),
+        workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="x1", token=token + 1)),
+        workers.FailTask(FailTaskRequest(task_id=task.id, executor_id="x1", token=token + 1)),
     ):
         assert (await refused(call)).reason is ErrorReason.STALE_LEASE
-    await workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="x1"))
+    await workers.HeartbeatTask(HeartbeatTaskRequest(task_id=task.id, executor_id="x1", token=token))
+    await workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="x1", token=token))
     error = await refused(workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="x1")))
     assert (error.reason, error.metadata) == (ErrorReason.WRONG_STATE, {"state": "succeeded"})
     error = await refused(stack.acting_in("p").workers.CompleteTask(CompleteTaskRequest(task_id=task.id, executor_id="x1")))
@@ -147,10 +151,40 @@ async def test_without_a_leader_writes_are_told_to_come_back(database_url: str, 
 
 
 async def test_metrics_tell_what_a_replica_did(stack: Stack) -> None:
+    await stack.submit(queue="gpu")
     await stack.submit()
+    await stack.submit()
+    await stack.claim()
     text = (await stack.client.system.GetMetrics(system_pb2.GetMetricsRequest())).text
     assert "# TYPE foliot_journal_commits_total counter" in text
     values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert values["foliot_leader"] == "1"
     assert float(values["foliot_journal_commits_total"]) >= 1
     assert float(values["foliot_tasks_live"]) >= 0
+    assert int(values["foliot_leader_epoch"]) == stack.leadership.epoch
+    assert (values['foliot_tasks{state="ready"}'], values['foliot_tasks{state="running"}']) == ("2", "1")
+    assert values['foliot_tasks{state="blocked"}'] == "0"
+    assert (values['foliot_queue_ready{queue="gpu"}'], values['foliot_queue_ready{queue="default"}']) == ("1", "1")
+    assert (values['foliot_workers{state="active"}'], values['foliot_workers{state="offline"}']) == ("1", "0")
+    while (await stack.claim()).HasField("task"):
+        pass
+    text = (await stack.client.system.GetMetrics(system_pb2.GetMetricsRequest())).text
+    assert 'foliot_queue_ready{queue="default"}' not in text, "an empty queue is not told of"
+
+
+async def test_a_worker_s_counts_are_true_at_once_and_outlive_the_leader(database_url: str, pool: Pool) -> None:
+    async def counts(stack: Stack) -> tuple[int, int, int]:
+        worker = (await stack.client.workers.GetWorker(GetWorkerRequest(worker_id="x1"))).worker
+        return worker.current_tasks, worker.tasks_completed, worker.tasks_failed
+
+    async with replica(database_url, pool) as first:
+        for _ in range(4):
+            await first.submit()
+        await first.run_one()
+        await first.run_one(fails=True)
+        await first.claim()
+        assert await counts(first) == (1, 1, 1)
+    async with replica(database_url, pool) as second:
+        assert await counts(second) == (1, 1, 1)
+        await second.run_one()
+        assert await counts(second) == (1, 2, 1)

@@ -65,7 +65,8 @@ def test_it_keeps_what_it_is_asked_to(folder: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_the_stack(folder: Path, interrupt: signal.Signals) -> None:
-    with subprocess.Popen(COMMAND, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    command = [*COMMAND, "--files", "500"]  # enough for it not to have ended before the signal comes, on a busy machine too
+    with subprocess.Popen(command, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
         for line in demo.stdout:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.processes import Daemon, free_port
+from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 class Up(Daemon):
     """`foliot up` in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self.http = f"127.0.0.1:{free_port()}"
         ports = ["--http", self.http, "--chadburn-http", f"127.0.0.1:{free_port()}", "--grpc", f"127.0.0.1:{free_port()}"]
-        super().__init__(["up", "--data-dir", str(folder / "data"), *ports], folder / "up.log")
+        super().__init__(["up", "--data-dir", str(folder / "data"), *ports, *more], folder / "up.log")
 
     def health(self) -> httpx.Response:
         """Ask whether all is well."""
@@ -59,6 +60,18 @@ def test_a_data_directory_is_used_again(tmp_path: Path) -> None:
         kept = httpx.get(f"http://{second.http}/jobs/{made.json()['id']}", trust_env=False)
         assert kept.json()["name"] == "kept"
         assert second.stop() == 0
+
+
+def test_the_gateway_counts_in_redis_and_nobody_reads_its_password(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, password="hunter2") as redis, Up(tmp_path, "--redis-url", redis.url, "--rate-limit", "50") as up:
+        up.wait_ready()
+        answer = httpx.get(f"http://{up.http}/docs", trust_env=False)
+        assert (answer.headers["x-ratelimit-limit"], answer.headers["x-ratelimit-remaining"]) == ("50", "49")
+        with redis.client() as seen:
+            assert len(seen.keys("foliot:limit:*")) == 1
+        assert not [process for process in up.descendants() if "hunter2" in " ".join(process.cmdline())]
+        assert up.stop() == 0
+        assert "hunter2" not in up.log_tail()
 
 
 def test_nothing_outlives_a_kill(tmp_path: Path) -> None:

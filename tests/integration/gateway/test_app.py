@@ -48,6 +48,14 @@ class FakeSystem(system_pb2_grpc.SystemServiceServicer):
     async def GetMetrics(self, request: system_pb2.GetMetricsRequest, context: Any) -> system_pb2.GetMetricsResponse:  # noqa: N802 - gRPC's
         return system_pb2.GetMetricsResponse()
 
+    async def GetRollups(self, request: system_pb2.GetRollupsRequest, context: Any) -> system_pb2.GetRollupsResponse:  # noqa: N802 - gRPC's
+        return system_pb2.GetRollupsResponse()
+
+    async def AnnounceGateway(  # noqa: N802 - gRPC's
+        self, request: system_pb2.AnnounceGatewayRequest, context: Any
+    ) -> system_pb2.AnnounceGatewayResponse:
+        return system_pb2.AnnounceGatewayResponse()
+
 
 @pytest.fixture
 async def system() -> FakeSystem:

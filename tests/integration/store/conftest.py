@@ -10,7 +10,8 @@ import pytest
 from foliot_scheduler.core.effects import WriteSet
 from foliot_scheduler.store import election
 from foliot_scheduler.store.commit import Committer
-from foliot_scheduler.store.pool import ONE_WRITER, open_connection
+from foliot_scheduler.store.pool import ONE_WRITER, Pool, open_connection
+from tests.integration.store.counted import check_counts
 
 Commit = Callable[[WriteSet], Awaitable[None]]
 
@@ -32,10 +33,11 @@ async def committer(writer: asyncpg.Connection[asyncpg.Record]) -> Committer:
 
 
 @pytest.fixture
-def commit(committer: Committer) -> Commit:
-    """Encodes and commits a set."""
+async def commit(committer: Committer, pool: Pool) -> AsyncIterator[Commit]:
+    """Encodes and commits a set; whatever a test commits, the counts must be those of the rows afterwards."""
 
     async def commit(writes: WriteSet) -> None:
         await committer.commit(committer.encode(writes))
 
-    return commit
+    yield commit
+    await check_counts(pool)

@@ -85,6 +85,7 @@ def job_plan(keys: tuple[str, ...] = ("a", "b"), **values: Any) -> JobPlan:
             "graph": Graph.build([(key, ()) for key in keys]),
             "max_active_runs": 0,
             "spec": b"job spec",
+            "head": b"head",
             **values,
         }
     )

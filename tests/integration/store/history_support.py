@@ -32,6 +32,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "job_version": {"version": 1, "created_at": 0, "spec": b""},
     "fire": {"skip_reason": "misfire"},
     "idempotency": {"project": "p", "digest": b"", "ids": b""},
+    "api_key": {"created_at": 0, "requests_per_minute": 0, "project": "p", "role": "viewer", "name": "k", "hint": "fol_"},
+    "webhook_delivery_history": {
+        "webhook_id": bytes(16), "created_at": 0, "generation": 1, "attempts": 1, "status_code": 200, "state": "delivered",
+        "event": "task.created", "error": "", "facts": "null",
+    },
     "worker": {
         "registered_at": 0, "tasks_completed": 0, "tasks_failed": 0, "capacity": 1, "current_tasks": 0, "is_executor": False,
         "offline": True, "project": "", "hostname": "", "version": "", "queues": [], "kinds": [], "functions": [], "labels": "{}",

@@ -13,12 +13,12 @@ from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireR
 from foliot_scheduler.core.engine import Engine
 from foliot_scheduler.core.model import JobState, Kind, LeaseBatch, Outcome, Resources, Stored, Task, TaskPlan
 from foliot_scheduler.core.transitions import RunState, TaskState
-from foliot_scheduler.core.types import Micros, Project, Token, WorkerId
+from foliot_scheduler.core.types import Micros, Project, Span, Token, WorkerId
 from foliot_scheduler.store import reads
 from foliot_scheduler.store.commit import GROUPS, Committer, statement
 from foliot_scheduler.store.errors import ConflictError, StoreError
 from foliot_scheduler.store.pool import Pool
-from foliot_scheduler.store.rows import TaskRow
+from foliot_scheduler.store.rows import HeldTask, TaskRow
 from tests.integration.store.conftest import Commit
 from tests.integration.store.core_objects import (
     CLOCK,
@@ -194,7 +194,7 @@ async def test_a_task_that_is_retried_and_finishes_between_two_commits_has_its_r
 async def test_tasks_are_deleted_wherever_they_are(commit: Commit, pool: Pool) -> None:
     live, ended = task(), end(task())
     await commit(tasks_of(live, ended))
-    await commit(WriteSet(tasks_deleted=[live.id, ended.id, new_id()]))
+    await commit(WriteSet(tasks_deleted=[live, ended]))
     assert await reads.task_states(pool, PROJECT, [live.id, ended.id]) == {}
 
 
@@ -264,13 +264,27 @@ async def test_jobs_keep_every_version(commit: Commit, pool: Pool, committer: Co
     assert await pool.fetchval("SELECT count(*) FROM job_version") == 2
 
 
+async def test_counts_of_workers_are_added_to_what_is_stored(commit: Commit, pool: Pool) -> None:
+    on, unknown = worker(succeeded=1), worker("w2", succeeded=5)
+    await commit(WriteSet(workers={("", WorkerId("w1")): on}, workers_counted={on: None}))
+    on.succeeded, on.failed = 2, 3
+    lease_of = task()
+    on.leases[Token(1)] = lease(lease_of, on, 1)
+    await commit(WriteSet(workers_counted={on: None, unknown: None}))
+    assert (on.succeeded, on.failed) == (0, 0)
+    stored = await reads.get_worker(pool, PROJECT, WorkerId("w1"))
+    assert stored is not None
+    assert (stored.tasks_completed, stored.tasks_failed, stored.current_tasks) == (3, 3, 1)
+    assert await reads.get_worker(pool, PROJECT, WorkerId("w2")) is None
+
+
 async def test_the_smaller_records_are_written(commit: Commit, pool: Pool) -> None:
     of, made = task(), job()
     batch = LeaseBatch(Token(1 << 32), WorkerId("w1"), Micros(3), (of.id, new_id()), (1, 70_000), 2)
     on = worker(resources=Resources(0.5, 0.25, 1.0), succeeded=3)
     await commit(
         WriteSet(
-            attempts=[AttemptRecord(of.id, 1, WorkerId("w1"), None, Micros(4), Outcome.LOST, None, "gone")],
+            attempts=[AttemptRecord(of.id, 1, WorkerId("w1"), "host", None, Micros(4), Outcome.LOST, None, "gone")],
             batches_opened={batch.first_token: batch},
             checkpoints={of.id: CheckpointRecord(of.id, 1, '{"at": 1}', Micros(5))},
             fires=[FireRecord(made.id, Micros(6), None, "paused", Micros(7))],
@@ -283,13 +297,13 @@ async def test_the_smaller_records_are_written(commit: Commit, pool: Pool) -> No
         (1, Outcome.LOST, "gone")
     ]
     assert (await _row(pool, of)).checkpoint == '{"at": 1}'
-    answer = await reads.find_answer(pool, PROJECT, "k", since=Micros(0))
+    answer = await reads.find_answer(pool, PROJECT, "k", within=Span(1 << 53))
     assert answer is not None
     assert answer.ids == (of.id, made.id)
     stored = await reads.get_worker(pool, PROJECT, WorkerId("w1"))
     assert stored is not None
     assert (stored.queues, stored.labels, stored.tags, stored.cpu) == (["default"], {"zone": "a"}, ["fast"], 0.5)
-    assert await reads.current_task_ids(pool, PROJECT, WorkerId("w1")) == [of.id]
+    assert await reads.held_tasks(pool, PROJECT, [("", WorkerId("w1"))]) == {("", "w1"): [HeldTask(of.id, of.plan.name)]}
 
     on.offline, on.registered = True, Micros(on.registered + 1)
     await commit(
@@ -327,9 +341,20 @@ async def test_an_idempotency_key_holds_for_a_day(commit: Commit, pool: Pool) ->
     await commit(WriteSet(idempotency=[first._replace(project=Project("another"))]))
 
 
+async def test_a_key_that_is_said_to_be_new_and_is_not_costs_no_commit(commit: Commit, pool: Pool) -> None:
+    first = IdempotencyRecord(PROJECT, "k", b"1", b"", Micros(DAY))
+    await commit(WriteSet(idempotency=[first]))
+    other = task()
+    again = first._replace(created=Micros(DAY + 1), digest=b"2", replaces=True)
+    await commit(WriteSet(idempotency=[again, first._replace(key="another")], tasks={other.id: other}))
+    assert await _places(pool, other) == (True, False)
+    assert await pool.fetchval("SELECT digest FROM idempotency WHERE key = 'k'") == b"2"
+
+
 @pytest.mark.parametrize("change", ["move", "end", "end again", "replan"])
 async def test_a_row_that_is_missing_fails_the_commit(commit: Commit, pool: Pool, change: str) -> None:
-    ghost, other = task(stored=Stored.HISTORY if change == "end again" else Stored.LIVE), task()
+    stored = Stored.HISTORY if change == "end again" else Stored.LIVE
+    ghost, other = task(stored=stored, row_state=TaskState.RUNNING), task()
     if change in {"end", "end again"}:
         end(ghost)
     with pytest.raises(StoreError, match="not where they must be"):

@@ -41,6 +41,8 @@ def _everything() -> WriteSet:
     new_run, moved_run, ended_run = (run(made) for _ in range(3))
     moved.stored = ended.stored = Stored.LIVE
     relabelled.stored = ended_again.stored = revived.stored = Stored.HISTORY
+    moved.row_state, ended.row_state, removed.row_state = TaskState.BLOCKED, TaskState.READY, TaskState.READY
+    relabelled.row_state = ended_again.row_state = revived.row_state = TaskState.FAILED
     for each in (ended, relabelled, ended_again):
         end(each)
     short = end(task())
@@ -50,10 +52,10 @@ def _everything() -> WriteSet:
     return WriteSet(
         tasks={each.id: each for each in (live, moved, ended, relabelled, ended_again, revived, short)},
         relabelled={relabelled.id},
-        tasks_deleted=[removed.id],
+        tasks_deleted=[removed],
         runs={each.id: each for each in (new_run, moved_run, ended_run)},
         jobs={made.id: made},
-        attempts=[AttemptRecord(live.id, 1, WorkerId("w"), None, Micros(1), Outcome.LOST, None, "")],
+        attempts=[AttemptRecord(live.id, 1, WorkerId("w"), "", None, Micros(1), Outcome.LOST, None, "")],
         batches_opened={batch.first_token: batch},
         batches_closed=[Token(2)],
         checkpoints={live.id: CheckpointRecord(live.id, 1, "1", Micros(1))},
@@ -70,7 +72,7 @@ async def test_a_fenced_commit_writes_nothing_of_any_kind(committer: Committer, 
     async with pool.acquire() as other:
         await election.take_epoch(other, 0)
     writes = _everything()
-    writes.tasks_deleted.append(kept.id)
+    writes.tasks_deleted.append(kept)
     with pytest.raises(Fenced):
         await committer.commit(committer.encode(writes))
     assert await _contents(pool) == before

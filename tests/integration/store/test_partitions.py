@@ -272,17 +272,30 @@ async def test_ended_tasks_outside_of_the_partitions_stay_while_something_live_n
     assert [row["id"] for row in left] == [of_run, waited_for, lately]
 
 
-async def test_decisions_answers_and_workers_have_their_time(pool: Pool) -> None:
+async def test_decisions_answers_workers_and_keys_have_their_time(pool: Pool) -> None:
     for number, at in enumerate((LONG_AGO_US, NOW_US)):
         await insert(pool, "fire", job_id=bytes(16), due_at=number, decided_at=at)
         await insert(pool, "worker", id=f"w{number}", last_heartbeat_at=at)
     await insert(pool, "worker", id="silent", last_heartbeat_at=LONG_AGO_US, offline=False)
+    for number, times in enumerate([(None, None), (NOW_US, LONG_AGO_US), (LONG_AGO_US, None), (NOW_US, None)]):
+        revoked_at, expires_at = times
+        await insert(
+            pool, "api_key", id=bytes([number]) * 16, digest=bytes([number]) * 32, revoked_at=revoked_at, expires_at=expires_at
+        )
     for key, age_us in [("old", DAY_US + 1), ("young", DAY_US)]:
         await insert(pool, "idempotency", key=key, created_at=NOW_US - age_us)
     report = await run(pool)
-    assert report.deleted == {"fire": 1, "worker": 1, "idempotency": 1}
+    assert report.deleted == {"fire": 1, "worker": 1, "api_key": 2, "idempotency": 1}
+    assert [row["id"][0] for row in await pool.fetch("SELECT id FROM api_key ORDER BY id")] == [0, 3]
     assert await pool.fetchval("SELECT string_agg(key, ',') FROM idempotency") == "young"
     assert await pool.fetchval("SELECT string_agg(id, ',' ORDER BY id) FROM worker") == "silent,w1"
+
+
+async def test_deliveries_are_kept_for_a_week_after_their_end(pool: Pool) -> None:
+    for number, age_us in enumerate((7 * DAY_US + 1, 7 * DAY_US)):
+        await insert(pool, "webhook_delivery_history", id=bytes([number]) * 16, ended_at=NOW_US - age_us)
+    assert (await run(pool)).deleted == {"webhook_delivery_history": 1}
+    assert await pool.fetchval("SELECT count(*) FROM webhook_delivery_history") == 1
 
 
 async def test_deleted_jobs_go_with_their_versions(pool: Pool) -> None:

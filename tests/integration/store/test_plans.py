@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import Micros, Project
+from foliot_scheduler.core.types import Project
 from foliot_scheduler.store import partitions, reads
-from foliot_scheduler.store.lists import TaskFilter, TaskSort, task_page, windows
+from foliot_scheduler.store.lists import TaskFilter, TaskSort, task_count_by_state, task_page, windows
 from foliot_scheduler.store.pool import MANY_READERS, open_connection
 from foliot_scheduler.store.sql import Queries
 
@@ -95,6 +95,24 @@ async def test_rare_states_and_tags_are_found_without_reading_the_others(reader:
             assert await _rows_read(reader, text, arguments) <= 4 * PAGE
 
 
+async def test_binary_tasks_on_their_own_are_found_and_counted_without_reading_the_others(
+    reader: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await reader.execute("UPDATE task_history SET kind = 'binary' WHERE position = 0 AND name = 'name 7' AND priority = 8")
+    few = await reader.fetchval("SELECT count(*) FROM task_history WHERE kind = 'binary'")
+    await reader.execute("ANALYZE")
+    now = await reader.fetchval("SELECT now()")
+    wanted = TaskFilter(states=frozenset(TaskState), kind="binary", standalone=True)
+    for window in windows(now=now, end=b"", ascending=False):
+        text, arguments = task_page(
+            Project("p"), wanted, sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
+        )
+        assert await _rows_read(reader, text, arguments) <= 4 * PAGE
+    assert 0 < few < ROWS / 10
+    assert await _rows_read(reader, *task_count_by_state(Project("p"), wanted)) <= few
+    assert sum((await reads.count_tasks(reader, Project("p"), wanted)).values()) == few
+
+
 async def test_single_things_are_found_by_their_index(reader: asyncpg.Connection[asyncpg.Record]) -> None:
     task_id = await reader.fetchval("SELECT id FROM task_history LIMIT 1")
     cases: dict[str, list[object]] = {
@@ -106,13 +124,6 @@ async def test_single_things_are_found_by_their_index(reader: asyncpg.Connection
     }
     for name, arguments in cases.items():
         assert await _rows_read(reader, Queries("queries/tasks.sql")[name], arguments) <= 1, name
-
-
-async def test_what_ended_lately_is_counted_without_the_rest(reader: asyncpg.Connection[asyncpg.Record]) -> None:
-    since = await reader.fetchval("SELECT now() - interval '1 hour'")
-    text = Queries("queries/system.sql")["count_ended_since"]
-    arguments: list[object] = ["p", since, partitions.lowest_id(Micros(since))]
-    assert await _rows_read(reader, text, arguments) <= ROWS // 4
 
 
 async def test_partitions_of_other_days_are_not_even_planned(reader: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
+from foliot_scheduler.api.answers import KEPT
 from foliot_scheduler.core.effects import WriteSet
 from foliot_scheduler.core.model import Job, JobState, Kind, LeaseBatch, Placement, Run, Task
 from foliot_scheduler.core.transitions import RunState, TaskState
-from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+from foliot_scheduler.core.types import MINUTE, JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.store import partitions, reads
 from foliot_scheduler.store.lists import BadPageEndError, TaskFilter, TaskSort
 from foliot_scheduler.store.logs import LogLine, insert_logs
 from foliot_scheduler.store.partitions import lowest_id
 from foliot_scheduler.store.pool import Pool
-from foliot_scheduler.store.rows import Page, TaskRow
+from foliot_scheduler.store.rows import HeldTask, Page, TaskRow
 from tests.integration.store.conftest import Commit
 from tests.integration.store.core_objects import PROJECT, end, job, plan, run, task, tasks_of, worker
 
@@ -228,12 +229,13 @@ async def test_jobs_are_listed_newest_first_without_the_deleted(commit: Commit, 
 async def test_workers_are_listed_by_name(commit: Commit, pool: Pool) -> None:
     idle, busy, gone, executor = worker("b"), worker("a"), worker("c", offline=True), worker("a", is_executor=True)
     executor.project = PROJECT
-    held = task(attempt=1, state=TaskState.RUNNING)
+    held, claimed = task(attempt=1, state=TaskState.RUNNING), task(attempt=1, state=TaskState.RUNNING)
     busy.leases[Token(1)] = None  # type: ignore[assignment]  # only counted
     batch = LeaseBatch(Token(1), WorkerId("a"), Micros(1), (held.id, TaskId(bytes(16))), (1, 1), 2)
-    writes = tasks_of(held)
+    claims = LeaseBatch(Token(3), WorkerId("a"), Micros(1), (claimed.id,), (1,), 1, project=PROJECT)
+    writes = tasks_of(held, claimed)
     writes.workers = {(each.project or "", each.profile.id): each for each in (idle, busy, gone, executor)}
-    writes.batches_opened = {batch.first_token: batch}
+    writes.batches_opened = {batch.first_token: batch, claims.first_token: claims}
     await commit(writes)
     everyone, total = await reads.list_workers(pool, PROJECT)
     assert ([(row.id, row.project) for row in everyone], total) == ([("a", ""), ("a", "p"), ("b", ""), ("c", "")], 4)
@@ -242,13 +244,17 @@ async def test_workers_are_listed_by_name(commit: Commit, pool: Pool) -> None:
     assert [row.id for row in (await reads.list_workers(pool, PROJECT, offline=False, busy=True))[0]] == ["a"]
     page, total = await reads.list_workers(pool, PROJECT, offline=False, busy=False, limit=1, offset=1)
     assert ([row.id for row in page], total) == (["b"], 2)
+    assert [row.project for row in (await reads.list_workers(pool, PROJECT, executors_only=True))[0]] == [PROJECT]
     counts = await reads.count_workers(pool)
     assert (counts.active, counts.idle, counts.offline) == (1, 2, 1)
-    assert await reads.current_task_ids(pool, PROJECT, WorkerId("a")) == [held.id]
-    assert await reads.current_task_ids(pool, Project("other"), WorkerId("a")) == []
+    both = [("", WorkerId("a")), (PROJECT, WorkerId("a"))]
+    on_worker, on_executor = HeldTask(held.id, held.plan.name), HeldTask(claimed.id, claimed.plan.name)
+    assert await reads.held_tasks(pool, PROJECT, both) == {both[0]: [on_worker], both[1]: [on_executor]}
+    assert await reads.held_tasks(pool, PROJECT, both[1:]) == {both[1]: [on_executor]}
+    assert await reads.held_tasks(pool, Project("other"), both) == {}
     held.attempt, held.state = 1, TaskState.SCHEDULED  # that attempt has failed, and another follows
     await commit(tasks_of(held))
-    assert await reads.current_task_ids(pool, PROJECT, WorkerId("a")) == []
+    assert await reads.held_tasks(pool, PROJECT, both[:1]) == {}
     assert await reads.count_connections(pool) >= 1
 
 
@@ -257,8 +263,10 @@ async def test_stats_count_a_project(tasks: list[Task], commit: Commit, pool: Po
     started = run(made)
     old = end(task(id=_id(0, 1)), TaskState.FAILED, ended=Micros(await _now(pool)))
     await commit(WriteSet(jobs={made.id: made}, runs={started.id: started}, tasks={old.id: old}))
-    stats = await reads.read_stats(pool, PROJECT, since=Micros(await _now(pool) - 10 * DAY))
-    since = await _now(pool) - 10 * DAY
+    now = await _now(pool)
+    until = Micros(now - now % MINUTE + MINUTE)
+    since = Micros(until - 10 * DAY)
+    stats = await reads.read_stats(pool, PROJECT, since=since, until=until)
     live = [each for each in tasks if each.is_live]
     assert stats.live == {state: sum(each.state is state for each in live) for state in {each.state for each in live}}
     recent = [each.state for each in (*tasks, old) if each.ended is not None and each.ended >= since]
@@ -267,6 +275,8 @@ async def test_stats_count_a_project(tasks: list[Task], commit: Commit, pool: Po
     assert stats.waiting == {priority: ready.count(priority) for priority in set(ready)}
     assert list(stats.waiting) == sorted(stats.waiting, reverse=True)
     assert (stats.jobs, stats.live_runs) == (1, 1)
+    nothing = await reads.read_stats(pool, Project("nobody"), since=since, until=until)
+    assert not any((nothing.live, nothing.ended, nothing.waiting, nothing.jobs, nothing.live_runs))
 
 
 async def test_log_lines_are_kept_once_and_only_of_attempts_that_exist(commit: Commit, pool: Pool) -> None:
@@ -286,3 +296,16 @@ async def test_log_lines_are_kept_once_and_only_of_attempts_that_exist(commit: C
     assert total == 3
     rows, total = await reads.list_logs(pool, live.id, level="error", limit=1, offset=1)
     assert ([(row.attempt, row.number, row.at) for row in rows], total) == ([(2, 1, 1)], 2)
+
+
+async def test_an_answer_is_found_for_as_long_as_a_commit_would_find_its_key_taken(pool: Pool) -> None:
+    ages = {"young": "23 hours 59 minutes 50 seconds", "old": "24 hours 10 seconds", "over": "24 hours 2 minutes"}
+    for key, age in ages.items():
+        await pool.execute(
+            "INSERT INTO idempotency (created_at, project, key, digest, ids) VALUES (now() - $1::text::interval, $2, $3, '', '')",
+            age,
+            PROJECT,
+            key,
+        )
+    found = {key: await reads.find_answer(pool, PROJECT, key, within=KEPT) for key in ages}
+    assert [key for key, answer in found.items() if answer is not None] == ["young", "old"]

@@ -112,7 +112,7 @@ async def test_reading_ahead_uses_its_index(pool: Pool) -> None:
                 lpad(to_hex(n), 32, '0')::uuid, 1,
                 CASE WHEN n % 2 = 0 THEN timestamptz 'epoch' + n * interval '1 second' END,
                 now(), now(), 'p', 'active', 'j', ''
-            FROM generate_series(1, 20000) AS n
+            FROM generate_series(1, 100000) AS n
             """
         )
         await conn.execute(

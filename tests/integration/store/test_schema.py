@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from foliot_scheduler.core.access import Role
 from foliot_scheduler.core.model import JobState, Kind, Outcome, Trigger, TriggerRule
+from foliot_scheduler.core.shapes import JobShape
 from foliot_scheduler.core.transitions import (
     ENDED_RUN_STATES,
     ENDED_TASK_STATES,
@@ -18,16 +20,21 @@ from foliot_scheduler.core.transitions import (
     TaskState,
 )
 from foliot_scheduler.store import sql
+from foliot_scheduler.store.components import ComponentKind
 from foliot_scheduler.store.pool import Pool
+from foliot_scheduler.store.webhooks import DeliveryState
 
 _STORE = Path(sql.__file__).parent
 
 _CHECKS: dict[tuple[str, str], frozenset[str]] = {
     ("task", "state"): frozenset(LIVE_TASK_STATES),
     ("task_history", "state"): frozenset(ENDED_TASK_STATES),
+    ("task_count", "state"): frozenset(TaskState),
+    ("component", "kind"): frozenset(ComponentKind),
     ("run", "state"): frozenset(LIVE_RUN_STATES),
     ("run_history", "state"): frozenset(ENDED_RUN_STATES),
     ("job", "state"): frozenset(JobState),
+    ("job", "shape"): frozenset(JobShape),
     ("task", "kind"): frozenset(Kind),
     ("task_history", "kind"): frozenset(Kind),
     ("task", "trigger_rule"): frozenset(TriggerRule),
@@ -36,7 +43,10 @@ _CHECKS: dict[tuple[str, str], frozenset[str]] = {
     ("task_history", "outcome"): frozenset(Outcome),
     ("attempt", "outcome"): frozenset(Outcome),
     ("run", "trigger"): frozenset(Trigger),
+    ("webhook_delivery_history", "state"): frozenset(DeliveryState) - {DeliveryState.PENDING},
     ("run_history", "trigger"): frozenset(Trigger),
+    ("api_key", "role"): frozenset(Role),
+    ("run_history", "shape"): frozenset(JobShape),
 }
 
 
@@ -71,4 +81,4 @@ def test_states_in_queries_are_states(path: Path) -> None:
 
 async def test_live_tables_carry_the_shard(pool: Pool) -> None:
     found = await pool.fetch("SELECT table_name FROM information_schema.columns WHERE column_name = 'shard'")
-    assert {row["table_name"] for row in found} == {"leadership", "task", "run", "job", "lease_batch", "worker"}
+    assert {row["table_name"] for row in found} == {"leadership", "task", "run", "job", "lease_batch", "worker", "webhook"}

@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
+from foliot.kit.addresses import AddressPolicy
+from foliot.kit.guarded_http import guarded_client
 from foliot.v1 import spec_pb2
 from foliot.v1.spec_pb2 import OUTCOME_CANCELLED, OUTCOME_FAILED, OUTCOME_NON_RETRYABLE, OUTCOME_SUCCEEDED
 from foliot.v1.worker_pb2 import Lease
 from foliot_worker.executors.binary import BinaryExecutor
 from foliot_worker.executors.directories import Directories
 from foliot_worker.executors.downloads import Downloads
-from foliot_worker.executors.network import AddressPolicy, guarded_client
 from foliot_worker.executors.programs import Programs
 from foliot_worker.plans import Kind
 from tests.integration.worker.http_server import Answer, HttpServer, Request

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from foliot.kit.addresses import AddressPolicy
+from foliot.kit.guarded_http import guarded_client
 from foliot.v1 import spec_pb2
 from foliot.v1.spec_pb2 import OUTCOME_FAILED, OUTCOME_NON_RETRYABLE, OUTCOME_SUCCEEDED, OUTCOME_TIMED_OUT
 from foliot.v1.worker_pb2 import Lease
 from foliot_worker.attempt import OUTPUT_BYTES_MAX
 from foliot_worker.executors.http import HttpExecutor
-from foliot_worker.executors.network import AddressPolicy, guarded_client
 from foliot_worker.plans import Kind
 from foliot_worker.secrets import Secrets
 from tests.integration.worker.http_server import Answer, HttpServer, Request
@@ -242,12 +243,12 @@ class TestRefused:
     async def test_metadata_services(self, start: Start, host: str) -> None:
         result = await start().run(http(f"http://{host}/latest/meta-data/"))
         assert result.outcome == OUTCOME_NON_RETRYABLE
-        assert "must not reach" in result.error
+        assert "must not be reached" in result.error
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"])
     async def test_private_addresses_where_denied(self, start: Start, host: str) -> None:
         result = await start(AddressPolicy(deny_private=True)).run(http(f"http://{host}:1/"))
-        assert "must not reach" in result.error
+        assert "must not be reached" in result.error
 
     async def test_a_name_is_judged_by_its_addresses(self, start: Start) -> None:
         denied = AddressPolicy([ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")])

@@ -30,7 +30,10 @@ def job_id(number: int) -> JobId:
 class FakeSchedules:
     """Jobs by id and when they fire; a test may step in between the reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.ahead_us = 0
+        """Of the store's clock, to that of the loader's host."""
         self.fires: dict[JobId, Micros] = {}
         self.page_rows = 1_000
         self.spans: list[tuple[Micros, Micros]] = []
@@ -49,6 +52,9 @@ class FakeSchedules:
             yield self
         finally:
             self.open -= 1
+
+    async def read_clock(self) -> Micros:
+        return Micros(self.clock.now_us() + self.ahead_us)
 
     async def due_jobs(self, *, since: Micros, until: Micros) -> AsyncGenerator[list[JobId], None]:
         self.spans.append((since, until))
@@ -80,7 +86,7 @@ class Replica:
     def __init__(self, make: Callable[[Any], Job] = job_from_row) -> None:
         self.clock = ManualClock()
         self.leadership = StandIn()
-        self.store = FakeSchedules()
+        self.store = FakeSchedules(self.clock)
         self.loader = ScheduleLoader(
             store=self.store,
             leadership=self.leadership,
@@ -227,6 +233,16 @@ async def test_a_row_that_cannot_be_read_does_not_stop_the_others() -> None:
     assert [(line["event"], line["job_id"]) for line in logs] == [
         ("schedule_loader.unreadable_job", "00000000-0000-0000-0000-000000000001")
     ]
+
+
+async def test_the_clock_of_the_host_does_not_matter() -> None:
+    replica = Replica()
+    near = replica.add(1, 3600 + 80)
+    replica.add(2, 3600 + 100)
+    replica.store.ahead_us = 3600 * 1_000_000
+    replica.leadership.elect(1)
+    await replica.loader.run_once()
+    assert replica.loaded == [near]
 
 
 async def test_a_clock_that_is_set_back_keeps_the_horizon() -> None:

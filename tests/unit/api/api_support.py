@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from foliot.kit.clock import Clock, SystemClock
 from foliot.kit.errors import FoliotError, from_rpc_error
 from foliot.kit.setting_values import HostPort
+from foliot_scheduler.api.calls import CallReader
 from foliot_scheduler.api.errors import no_leader
 from foliot_scheduler.api.forwarding import Forwarder
 from foliot_scheduler.api.interceptors import Passage, Service
@@ -102,10 +103,11 @@ async def replica(
     cluster: Cluster | None = None,
     own_address: str = "127.0.0.1:1",
     clock: Clock | None = None,
+    reader: CallReader | None = None,
 ) -> AsyncIterator[Replica]:
     """Serve on any free port, for as long as the block lasts."""
     forwarder = Forwarder(own_address=own_address, find_leader=(cluster or Cluster()).find)
-    passage = Passage(leader=leader, forwarder=forwarder, clock=clock or SystemClock())
+    passage = Passage(leader=leader, forwarder=forwarder, clock=clock or SystemClock(), reader=reader)
     listen = HostPort("127.0.0.1", 0)
     async with GrpcServer(listen=listen, services=services, passage=passage, forwarder=forwarder) as server:
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.bound_port}")

@@ -31,7 +31,7 @@ ID = str(uuid.UUID(int=7))
 ID_BYTES = b"\x07" * 16
 
 
-async def no_work(context: ServicerContext) -> None:
+async def no_work(context: ServicerContext, call: Call) -> None:
     raise AssertionError("no stream is opened here")
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import ClassVar
 
 import grpc
@@ -16,6 +16,9 @@ from foliot.kit.errors import ErrorReason, FoliotError, from_rpc_error
 from foliot.v1 import run_pb2, system_pb2
 from foliot_scheduler.api.calls import Call
 from foliot_scheduler.api.ports import LeaderAddress
+from foliot_scheduler.api.runs import RunService
+from foliot_scheduler.api.system import SystemService
+from foliot_scheduler.core.access import Access
 from foliot_scheduler.core.effects import Refusal
 from tests.unit.api.api_support import Cluster, ScriptedLeader, replica
 
@@ -28,6 +31,7 @@ class EchoRuns:
 
     DESCRIPTOR: ClassVar[ServiceDescriptor] = run_pb2.DESCRIPTOR.services_by_name["RunService"]
     WRITES: ClassVar[frozenset[str]] = frozenset({"CancelRun"})
+    ACCESS: ClassVar[Mapping[str, Access]] = RunService.ACCESS
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.failure = failure
@@ -47,6 +51,12 @@ class EchoRuns:
 
     async def CancelRun(self, request: run_pb2.CancelRunRequest, call: Call) -> run_pb2.CancelRunResponse:
         return run_pb2.CancelRunResponse(run=self._answer(request.run_id, call))
+
+    async def ListDeadLetters(self, request: run_pb2.ListDeadLettersRequest, call: Call) -> run_pb2.ListDeadLettersResponse:
+        return run_pb2.ListDeadLettersResponse(runs=[self._answer(request.job_id, call)])
+
+    async def RedriveRun(self, request: run_pb2.RedriveRunRequest, call: Call) -> run_pb2.RedriveRunResponse:
+        return run_pb2.RedriveRunResponse(run=self._answer(request.run_id, call))
 
     async def WatchRun(self, request: run_pb2.WatchRunRequest, call: Call) -> AsyncIterator[run_pb2.WatchRunResponse]:
         yield run_pb2.WatchRunResponse(run=run_pb2.Run(id=request.run_id))
@@ -228,6 +238,7 @@ async def test_a_service_must_have_every_method_of_the_contract() -> None:
     class Half:
         DESCRIPTOR: ClassVar[ServiceDescriptor] = system_pb2.DESCRIPTOR.services_by_name["SystemService"]
         WRITES: ClassVar[frozenset[str]] = frozenset()
+        ACCESS: ClassVar[Mapping[str, Access]] = SystemService.ACCESS
 
         async def GetStatus(self, request: system_pb2.GetStatusRequest, call: Call) -> system_pb2.GetStatusResponse:
             return system_pb2.GetStatusResponse()

@@ -20,7 +20,7 @@ ID_TEXT = "01010101-0101-0101-0101-010101010101"
 
 
 def attempt(number: int) -> AttemptRow:
-    return AttemptRow(number, WorkerId(f"w{number}"), Micros(1), Micros(2), Outcome.LOST, None, "gone")
+    return AttemptRow(number, WorkerId(f"w{number}"), f"host{number}", Micros(1), Micros(2), Outcome.LOST, None, "gone")
 
 
 def row_of(spec: TaskSpec) -> TaskRow:

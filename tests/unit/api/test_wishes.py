@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Collection
 from dataclasses import replace
 
 import pytest
 
 from foliot.kit.clock import ManualClock
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.ids import parse_uuid
 from foliot_scheduler.api.wishes import SETTLE_PAUSES_S, KeyedLocks, Wishes
-from foliot_scheduler.core.commands import CancelTask, Command
+from foliot_scheduler.core.commands import CancelTask, Command, SubmitTasks
 from foliot_scheduler.core.effects import Refusal, Reply
 from foliot_scheduler.core.model import Task
 from foliot_scheduler.core.transitions import TaskState
@@ -116,6 +118,84 @@ async def test_a_leader_that_does_not_settle_is_left() -> None:
     with pytest.raises(FoliotError) as caught:
         await put(ScriptedLeader(), Rows(LIVE))
     assert caught.value.reason is ErrorReason.NO_LEADER
+
+
+# ------------------------------------------------------------------------------------------------------------- dependencies
+
+
+class States:
+    """What PostgreSQL has of the tasks to wait for, one answer after the other; the last stays."""
+
+    def __init__(self, *answers: dict[TaskId, TaskState]) -> None:
+        self.answers = list(answers)
+
+    async def read(self, task_ids: Collection[TaskId]) -> dict[TaskId, TaskState]:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return {task_id: answer[task_id] for task_id in task_ids if task_id in answer}
+
+
+async def submit_after(leader: ScriptedLeader, states: States, dependencies: tuple[TaskId, ...] = (ID,)) -> Reply:
+    clock = ManualClock()
+    wishes = Wishes(leader, clock)
+
+    def grant(ended: dict[TaskId, TaskState]) -> Awaitable[Reply]:
+        return wishes.grant(SubmitTasks(Project("p"), [], None, "", ended))
+
+    asking = asyncio.create_task(wishes.after_tasks(dependencies, states.read, grant))
+    await clock.run_for(sum(SETTLE_PAUSES_S) + 1)
+    return await asking
+
+
+def ends_sent(leader: ScriptedLeader) -> list[dict[TaskId, TaskState]]:
+    return [command.ended for command in leader.commands if isinstance(command, SubmitTasks)]
+
+
+def unknown(task_id: TaskId) -> Refusal:
+    return Refusal("unknown_dependency", "a dependency does not exist", {"ids": task_id.hex()})
+
+
+async def test_how_a_dependency_ended_goes_along() -> None:
+    leader = ScriptedLeader(LIVE)
+    assert await submit_after(leader, States({ID: TaskState.SUCCEEDED})) is LIVE
+    assert ends_sent(leader) == [{ID: TaskState.SUCCEEDED}]
+
+
+async def test_a_dependency_whose_end_is_being_committed_is_waited_for() -> None:
+    leader = ScriptedLeader(LIVE)
+    running = {ID: TaskState.RUNNING}
+    assert await submit_after(leader, States(running, running, {ID: TaskState.FAILED})) is LIVE
+    assert ends_sent(leader) == [{ID: TaskState.FAILED}]
+
+
+async def test_a_dependency_that_left_the_memory_meanwhile_is_looked_up() -> None:
+    def forget(command: Command) -> Reply:
+        leader.known = set()
+        return unknown(ID)
+
+    leader = ScriptedLeader(forget, LIVE)
+    leader.known = {ID}
+    states = States({ID: TaskState.RUNNING}, {ID: TaskState.RUNNING}, {ID: TaskState.SUCCEEDED})
+    assert await submit_after(leader, states) is LIVE
+    assert ends_sent(leader) == [{}, {ID: TaskState.SUCCEEDED}]
+
+
+async def test_the_dependency_that_nobody_has_is_named() -> None:
+    nobody = TaskId(b"\x02" * 16)
+    leader = ScriptedLeader(unknown(nobody))
+    with pytest.raises(FoliotError) as caught:
+        await submit_after(leader, States({ID: TaskState.RUNNING}, {ID: TaskState.SUCCEEDED}), (ID, nobody))
+    assert caught.value.reason is ErrorReason.UNKNOWN_DEPENDENCY
+    assert parse_uuid(caught.value.metadata["ids"]) == nobody
+    assert ends_sent(leader) == [{ID: TaskState.SUCCEEDED}]
+
+
+async def test_a_dependency_that_does_not_settle_is_not_taken_for_unknown() -> None:
+    with pytest.raises(FoliotError) as caught:
+        await submit_after(ScriptedLeader(), States({ID: TaskState.RUNNING}))
+    assert caught.value.reason is ErrorReason.NO_LEADER
+
+
+# ----------------------------------------------------------------------------------------------------------- locks by key
 
 
 async def test_one_at_a_time_holds_a_key() -> None:

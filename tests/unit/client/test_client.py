@@ -154,11 +154,20 @@ async def test_an_empty_idempotency_key_is_filled_in_and_kept_over_repetitions()
     assert not REQUEST.idempotency_key
 
 
+async def test_only_the_first_try_says_that_its_key_is_new() -> None:
+    replica = Replica()
+    replica.failures = [failing(NO_LEADER)]
+    async with connected(replica) as client:
+        await client.tasks.SubmitTask(REQUEST)
+    assert ["foliot-new-key" in entries for entries in replica.metadata] == [True, False]
+
+
 async def test_a_given_idempotency_key_is_left_alone() -> None:
     replica = Replica()
     async with connected(replica) as client:
         await client.tasks.SubmitTask(task_pb2.SubmitTaskRequest(idempotency_key="mine"))
     assert replica.submitted[0].idempotency_key == "mine"
+    assert "foliot-new-key" not in replica.metadata[0]
 
 
 async def test_a_replica_without_a_leader_is_left_for_the_next() -> None:

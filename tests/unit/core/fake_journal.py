@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
+from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Redriven, WriteSet
 from foliot_scheduler.core.model import Job, Outcome, Run, Stored, Task, TaskPlan, TriggerRule
+from foliot_scheduler.core.subscriptions import DeliveryRecord
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.store import commit
+from foliot_scheduler.store.dependents import NoteChanges, note_changes
 
 
 class TaskRow(NamedTuple):
@@ -101,6 +103,7 @@ class RunRow(NamedTuple):
     cancelled: bool
     started: Micros | None
     ended: Micros | None
+    redrive_of: RunId | None
 
 
 class JobRow(NamedTuple):
@@ -151,7 +154,7 @@ def task_row(task: Task) -> TaskRow:
 
 def run_row(run: Run) -> RunRow:
     """Copy a run as it stands."""
-    return RunRow(run.job_id, run.job_version, run.due_at, run.state, run.cancelled, run.started, run.ended)
+    return RunRow(run.job_id, run.job_version, run.due_at, run.state, run.cancelled, run.started, run.ended, run.redrive_of)
 
 
 def job_row(job: Job) -> JobRow:
@@ -168,7 +171,9 @@ class Encoded:
     tasks_removed: dict[str, list[TaskId]]
     """By the group that removes them, those that are written to the other table too included."""
     tasks_deleted: list[TaskId]
+    notes: NoteChanges
     runs: dict[RunId, tuple[Stored, RunRow]]
+    redriven: list[Redriven]
     jobs: dict[JobId, tuple[Stored, JobRow]]
     attempts: list[AttemptRecord]
     batches_opened: dict[Token, BatchRow]
@@ -177,6 +182,8 @@ class Encoded:
     fires: list[FireRecord]
     idempotency: list[IdempotencyRecord]
     workers: dict[tuple[str, WorkerId], tuple[int, int, bool, Micros]]
+    counted: dict[tuple[str, WorkerId], tuple[int, int]]
+    deliveries: list[DeliveryRecord]
 
 
 @dataclass(slots=True)
@@ -186,8 +193,11 @@ class FakeJournal:
     live: dict[TaskId, TaskRow] = field(default_factory=dict)
     history: dict[TaskId, TaskRow] = field(default_factory=dict)
     deleted: set[TaskId] = field(default_factory=set)
+    notes: dict[tuple[TaskId, TaskId], bool] = field(default_factory=dict)
+    """By dependency and the task that failed because of it: whether that is to be asked again."""
     runs: dict[RunId, RunRow] = field(default_factory=dict)
     runs_ended: dict[RunId, RunRow] = field(default_factory=dict)
+    redriven: dict[RunId, RunId] = field(default_factory=dict)
     jobs: dict[JobId, JobRow] = field(default_factory=dict)
     attempts: dict[tuple[TaskId, int], AttemptRecord] = field(default_factory=dict)
     batches: dict[Token, BatchRow] = field(default_factory=dict)
@@ -195,6 +205,7 @@ class FakeJournal:
     fires: dict[tuple[JobId, Micros], FireRecord] = field(default_factory=dict)
     answers: dict[tuple[Project, str], IdempotencyRecord] = field(default_factory=dict)
     workers: dict[tuple[str, WorkerId], tuple[int, int, bool, Micros]] = field(default_factory=dict)
+    deliveries: list[DeliveryRecord] = field(default_factory=list)
     tokens_used: int = 0
 
     def encode(self, writes: WriteSet) -> Encoded:
@@ -205,8 +216,10 @@ class FakeJournal:
         encoded = Encoded(
             {task.id: (group, task_row(task)) for group, rows in zip(TASK_GROUPS, groups, strict=False) for task in rows},
             {"delete_task": removed, "delete_ended_task": revived},
-            list(writes.tasks_deleted),
+            [task.id for task in writes.tasks_deleted],
+            note_changes(writes),
             {id_: (run.stored, run_row(run)) for id_, run in writes.runs.items()},
+            list(writes.redriven),
             {id_: (job.stored, job_row(job)) for id_, job in writes.jobs.items()},
             list(writes.attempts),
             {t: BatchRow(batch.worker_id, batch.task_ids, batch.attempts) for t, batch in writes.batches_opened.items()},
@@ -215,6 +228,11 @@ class FakeJournal:
             list(writes.fires),
             list(writes.idempotency),
             {key: (worker.succeeded, worker.failed, worker.offline, worker.last_heard) for key, worker in writes.workers.items()},
+            {
+                (worker.project or "", worker.profile.id): (worker.succeeded, worker.failed)
+                for worker in commit.counted_workers(writes)
+            },
+            list(writes.deliveries),
         )
         assert encoded.tasks.keys() == writes.tasks.keys()
         writes.mark_stored()
@@ -226,8 +244,14 @@ class FakeJournal:
         self._delete_tasks(encoded)
         for task_id, (group, row) in encoded.tasks.items():
             self._write_task(task_id, group, row, encoded)
+        self._write_notes(encoded.notes)
+        self.deliveries.extend(encoded.deliveries)
         for run_id, (stored, run) in encoded.runs.items():
             self._write_run(run_id, stored, run)
+        for run_id, redriven_by in encoded.redriven:
+            assert run_id not in self.redriven, "a run is redriven twice"
+            assert redriven_by in encoded.runs, "a redrive and its run are in one commit"
+            self.redriven[run_id] = redriven_by
         for job_id, (stored, job) in encoded.jobs.items():
             assert (job_id in self.jobs) == (stored is not Stored.NOWHERE)
             self.jobs[job_id] = job
@@ -243,9 +267,15 @@ class FakeJournal:
             assert fire.run_id is None or fire.run_id in self.runs or fire.run_id in self.runs_ended
             self.fires[fire.job_id, fire.due_at] = fire
         for answer in encoded.idempotency:
-            assert (answer.project, answer.key) not in self.answers, "an idempotency key is used twice"
+            assert answer.replaces or (answer.project, answer.key) not in self.answers, "an idempotency key is used twice"
             self.answers[answer.project, answer.key] = answer
-        self.workers.update(encoded.workers)
+        for worker, (succeeded, failed, offline, last_heard) in encoded.workers.items():
+            before = self.workers.get(worker, (0, 0, False, Micros(0)))
+            self.workers[worker] = (before[0] + succeeded, before[1] + failed, offline, last_heard)
+        for worker, (succeeded, failed) in encoded.counted.items():
+            if worker in self.workers:  # else it has no row: one known by name only
+                before = self.workers[worker]
+                self.workers[worker] = (before[0] + succeeded, before[1] + failed, *before[2:])
 
     def apply(self, writes: WriteSet) -> None:
         """Encode and commit at once."""
@@ -311,6 +341,18 @@ class FakeJournal:
         if leaves_history:
             del self.history[task_id]
         (self.live if row.is_live else self.history)[task_id] = after
+
+    def _write_notes(self, changes: NoteChanges) -> None:
+        put = {(note.parent_id, note.child_id): note.due for note in changes.put}
+        assert len(put) == len(changes.put), "a note is written twice by one commit"
+        touched = {child for _, child in put} | set(changes.deleted)
+        assert len(touched) == len({child for _, child in put}) + len(changes.deleted), "a note is written and deleted"
+        for waking in changes.waking:
+            assert touched == set(waking.but_child_ids)
+            for parent, child in self.notes:
+                if parent in waking.parent_ids and child not in touched:
+                    self.notes[parent, child] = True
+        self.notes = {key: due for key, due in self.notes.items() if key[1] not in changes.deleted} | put
 
     def _write_run(self, run_id: RunId, stored: Stored, row: RunRow) -> None:
         assert (run_id in self.runs) == (stored is Stored.LIVE)

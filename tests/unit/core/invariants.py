@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 
 from foliot_scheduler.core.engine import Engine
-from foliot_scheduler.core.model import Kind, Outcome, Run, Task
+from foliot_scheduler.core.gates import Gate
+from foliot_scheduler.core.model import JobState, Kind, Outcome, Run, Task
 from foliot_scheduler.core.prefetch import room
-from foliot_scheduler.core.readiness import Readiness
+from foliot_scheduler.core.readiness import Readiness, count_parent, readiness
 from foliot_scheduler.core.state import State
+from foliot_scheduler.core.subscriptions import TaskFacts, WebhookEvent
 from foliot_scheduler.core.transitions import ENDED_TASK_STATES, RunState, TaskState
 from foliot_scheduler.core.types import Micros, Project, TaskId
 from tests.unit.core.fake_journal import FakeJournal, TaskRow, job_row, run_row, task_row
@@ -20,8 +23,10 @@ def check_engine(engine: Engine) -> None:
     state = engine.state
     assert not state.settling
     assert not state.ended_runs
+    undecided = set(state.undecided)
+    assert all(task.run is not None for task in undecided)
     for task in state.tasks.values():
-        _check_task(state, task)
+        _check_task(task, is_undecided=task in undecided)
     _check_leases(state)
     _check_ready(state)
     _check_gates(state)
@@ -29,11 +34,12 @@ def check_engine(engine: Engine) -> None:
         _check_live_run(run)
     for job in state.jobs.values():
         assert all(run.id in state.runs and run.job_id == job.id for run in job.active_runs.values())
-        assert (job.next_due is None) == (job.fires_at is None)
+        # A paused job keeps its next due time, and does not act on it.
+        assert (job.fires_at is None) == (job.next_due is None or job.state is not JobState.ACTIVE)
     assert {run.id for job in state.jobs.values() for run in job.active_runs.values()} == set(state.runs)
 
 
-def _check_task(state: State, task: Task) -> None:
+def _check_task(task: Task, *, is_undecided: bool) -> None:
     assert task.is_live
     assert (task.state is TaskState.RUNNING) == (task.lease is not None)
     assert (task.state is TaskState.SCHEDULED) == (task.due is not None)
@@ -45,7 +51,7 @@ def _check_task(state: State, task: Task) -> None:
         parents = [task.run.tasks[parent] for parent in graph.parents[task.position]]
         ends = [None if parent.is_live else parent.state for parent in parents]
         assert task.parents_open == ends.count(None)
-        assert task.state is not TaskState.BLOCKED or verdict(task.trigger_rule, ends) is Readiness.WAIT
+        assert task.state is not TaskState.BLOCKED or is_undecided or verdict(task.trigger_rule, ends) is Readiness.WAIT
 
 
 def _check_leases(state: State) -> None:
@@ -71,7 +77,7 @@ def _check_ready(state: State) -> None:
     assert queue.count == len(waiting)
     assert queue.counts_by_priority() == dict(Counter(task.plan.priority for task in waiting))
     assert sum(project.count for project in queue._active.values()) == len(waiting)
-    lanes = [lane for project in queue._active.values() for lane in project.lanes.values()]
+    lanes = [lane for project in queue._active.values() for lane in (*project.lanes.values(), *project.run_lanes.values())]
     assert sum(lane.count for lane in lanes) == len(waiting)
     for worker in state.workers.values():
         free, accepts = room(worker, state.now)
@@ -80,7 +86,7 @@ def _check_ready(state: State) -> None:
 
 
 def _check_gates(state: State) -> None:
-    """No limit is exceeded, and no free place is forgotten."""
+    """No limit is exceeded, and no free place is forgotten while a worker with room could use it."""
     inside: Counter[tuple[Project, str]] = Counter()
     for task in state.tasks.values():
         for limit in task.plan.limits if task.lease else ():
@@ -88,28 +94,52 @@ def _check_gates(state: State) -> None:
     held_up = {task.id for task in state.tasks.values() if task.state is TaskState.READY and task.lane is None}
     assert set(state.gates._waiting) == held_up
     assert all(state.tasks[task_id].lane is not None for task_id in state.gates._called)
+    assert not state.gates._fresh, "a chance counts although the leader has dealt out"
     for key, gate in state.gates._gates.items():
         assert gate.inside == inside[key]
-        assert gate.inside or gate.waiters
-        for task in gate.waiters.values():
-            assert state.gates._waiting[task.id] is gate
-        if gate.waiters:
-            first = next(iter(gate.waiters.values()))
-            (bound,) = (limit.max_running for limit in first.plan.limits if limit.key == key[1])
-            chance = any(
-                task.lane is not None and any(limit.key == key[1] for limit in task.plan.limits) and task.project == key[0]
-                for task in state.tasks.values()
-            )
-            assert gate.inside >= bound or chance, "a free place is forgotten"
+        _check_line(state, gate)
     for key, count in inside.items():
-        bounds = [
-            limit.max_running
-            for task in state.tasks.values()
-            if task.lease and task.project == key[0]
-            for limit in task.plan.limits
-            if limit.key == key[1]
-        ]
-        assert count <= max(bounds)
+        assert count <= max(_bound(task, key) for task in state.tasks.values() if task.lease and _names(task, key))
+    for task_id, gate in state.gates._waiting.items():
+        task = state.tasks[task_id]
+        could_run = any(
+            worker.session and not worker.draining and free > 0 and accepts(task.plan.placement)
+            for worker in state.workers.values()
+            for free, accepts in [room(worker, state.now)]
+        )
+        # All tasks of a story that name a key name one bound.
+        assert gate.inside >= _bound(task, gate.key) or not could_run, "a free place is forgotten"
+
+
+def _check_line(state: State, gate: Gate) -> None:
+    """A gate has no place for the first in line, or each of its groups has somebody whom the next worker finds."""
+    assert gate.promised == 0
+    assert gate.inside or gate.groups
+    called = [state.tasks[task_id] for task_id, chance in state.gates._called.items() if chance.gate is gate]
+    groups = Counter((task.plan.placement, task.run_id is None) for task in called)
+    in_line = []
+    for key, group in gate.groups.items():
+        assert group.untaken == groups.pop(key, 0)
+        for waiter in group.waiters.values():
+            assert state.gates._waiting[waiter.task.id] is gate
+            assert (waiter.task.plan.placement, waiter.task.run_id is None) == key
+        if not group.untaken:
+            in_line.append((next(iter(group.waiters.values())).turn, group))
+            assert group.listed == in_line[-1][0]
+    assert not groups
+    assert gate.line == sorted(in_line, key=itemgetter(0))
+    if gate.line:
+        first = next(iter(gate.line[0][1].waiters.values())).task
+        assert gate.inside >= _bound(first, gate.key), "somebody who waits for a place that is free was not called"
+
+
+def _names(task: Task, key: tuple[Project, str]) -> bool:
+    return task.project == key[0] and any(limit.key == key[1] for limit in task.plan.limits)
+
+
+def _bound(task: Task, key: tuple[Project, str]) -> int:
+    (bound,) = (limit.max_running for limit in task.plan.limits if limit.key == key[1])
+    return bound
 
 
 def _check_live_run(run: Run) -> None:
@@ -187,6 +217,25 @@ def _check_ended_runs(journal: FakeJournal) -> None:
             assert row.outcome not in {Outcome.SUCCEEDED, Outcome.CANCELLED}, task_id
 
 
+def check_failed_dependents(journal: FakeJournal) -> None:
+    """When nothing goes on any more: who failed because of a dependency has a note of it, and would fail again."""
+    noted: dict[TaskId, set[TaskId]] = {}
+    for (parent, child), due in journal.notes.items():
+        assert not due, "somebody is to be asked again and was not"
+        noted.setdefault(child, set()).add(parent)
+    for task_id, row in journal.history.items():
+        failed = row.state is TaskState.FAILED and row.outcome is None and row.run_id is None
+        assert failed or task_id not in noted, "a note of a task that did not fail because of a dependency"
+        if not failed:
+            continue
+        assert noted.pop(task_id) >= set(row.depends_on), "a note is missing"
+        asked = Task(task_id, row.project, row.plan, row.created, row.updated, trigger_rule=row.trigger_rule)
+        for dependency in row.depends_on:
+            count_parent(asked, journal.history[dependency].state if dependency in journal.history else TaskState.FAILED)
+        assert readiness(asked) is Readiness.NEVER, "a task was not put back although its dependencies allow it"
+    assert not noted, "a note of a task that is gone"
+
+
 def check_due_times(engine: Engine, journal: FakeJournal) -> None:
     """Each due time has one run or one recorded skip, or waits for the run before it; `FakeJournal` refuses a second decision."""
     for job in engine.state.jobs.values():
@@ -195,7 +244,7 @@ def check_due_times(engine: Engine, journal: FakeJournal) -> None:
         assert job.next_due is None or (job.id, job.next_due) not in journal.fires
         assert len(set(job.waiting_runs)) == len(job.waiting_runs) <= engine.state.settings.fire_all_max
         if job.fires_at is not None:
-            catching_up = engine.next_due() == engine.state.now + 1
+            catching_up = engine.state.timers.next_due() == engine.state.now + 1
             assert job.fires_at > engine.state.now or catching_up, "a due time has come and was not decided"
         if job.version == 1 and job.plan.schedule is not None and job.next_due is not None:
             cron = job.plan.schedule.cron
@@ -205,3 +254,25 @@ def check_due_times(engine: Engine, journal: FakeJournal) -> None:
     for run_id, run in {**journal.runs, **journal.runs_ended}.items():
         if run.due_at is not None:
             assert journal.fires[run.job_id, run.due_at].run_id == run_id
+
+
+_ENDS = {
+    WebhookEvent.TASK_COMPLETED: {TaskState.SUCCEEDED},
+    WebhookEvent.TASK_FAILED: {TaskState.FAILED},
+    WebhookEvent.TASK_CANCELLED: {TaskState.CANCELLED, TaskState.SKIPPED},
+}
+
+
+def check_events(journal: FakeJournal, listening: Project) -> None:
+    """What is told of tasks is what became of them: each is created once, and the last end that is told is how it ended."""
+    created: Counter[TaskId] = Counter()
+    ends: dict[TaskId, WebhookEvent] = {}
+    for record in journal.deliveries:
+        if isinstance(record.facts, TaskFacts):
+            created[record.facts.id] += record.event is WebhookEvent.TASK_CREATED
+            if record.event in _ENDS:
+                ends[record.facts.id] = record.event
+    for task_id, row in (*journal.live.items(), *journal.history.items()):
+        assert created[task_id] == (row.project == listening), "a task is created once, for its own project"
+        if row.project == listening and not row.is_live:
+            assert row.state in _ENDS[ends[task_id]], "a task ended otherwise than was told"

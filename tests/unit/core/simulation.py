@@ -16,24 +16,29 @@ from foliot_scheduler.core.effects import Effects, Refusal, Repeated, Reply
 from foliot_scheduler.core.engine import Engine
 from foliot_scheduler.core.model import Task
 from foliot_scheduler.core.state import CoreSettings
+from foliot_scheduler.core.subscriptions import CreateWebhook
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import HOUR, MINUTE, SECOND, Micros, Project, Span, TaskId, Token, WorkerId
 from tests.unit.core import wishes
 from tests.unit.core.dice import Dice
 from tests.unit.core.fake_journal import Encoded, FakeJournal, run_row, task_row
 from tests.unit.core.fake_workers import FakeExecutor, FakeWorker
-from tests.unit.core.invariants import check_due_times, check_engine, check_journal
+from tests.unit.core.invariants import check_due_times, check_engine, check_events, check_failed_dependents, check_journal
 from tests.unit.core.oracle import may_have_started
 from tests.unit.core.support import NOON, Ids
 
 SETTINGS = CoreSettings(
     lost_attempts_max=3,
     live_tasks_max=150,
+    decisions_per_step=2,
+    fires_below=20,
     fire_all_max=3,
     fires_per_tick=7,
     worker_kept=Span(2 * MINUTE),
 )
 PROJECTS = (Project("red"), Project("blue"))
+LISTENING = PROJECTS[0]
+"""The project that has a webhook, for everything."""
 
 
 @dataclass
@@ -94,6 +99,7 @@ class Simulation:
     # ---------------------------------------------------------------------------------------------------------- steps
 
     def run(self, steps: int) -> None:
+        self.apply([CreateWebhook(LISTENING, "http://receiver/", "", frozenset(), b"")], taking=False)
         for _ in range(steps):
             self._pass_time()
             batch: list[commands.Command] = []
@@ -148,6 +154,7 @@ class Simulation:
         self.finish_commit()
         check_journal(self.engine, self.journal)
         check_due_times(self.engine, self.journal)
+        check_events(self.journal, LISTENING)
         stored = self.journal.live.keys() | self.journal.history.keys()
         assert self.acknowledged <= stored, "an acknowledged task is lost"
 
@@ -160,6 +167,9 @@ class Simulation:
         self.apply([commands.SetJobState(job.project, job.id, "delete") for job in jobs], taking=True)
         for _ in range(1_000):
             if not self.engine.state.tasks:
+                self.check_committed()  # whom somebody's success concerns is known by what is stored
+            putting_back = wishes.put_back(self)
+            if not self.engine.state.tasks and putting_back is None:
                 break
             tasks = self.engine.state.tasks.values()
             dues = [task.due for task in tasks if task.due is not None]
@@ -167,13 +177,15 @@ class Simulation:
             self.now = Micros(max(self.now, min(dues)) if only_wait else self.now + SECOND)
             unserved = [task for task in tasks if task.plan.placement not in wishes.PLACEMENTS_SERVED]
             cancels = [commands.CancelTask(task.project, task.id) for task in unserved]
-            self.apply([*cancels, *self._workers_say()], taking=True)
+            again = [putting_back] if putting_back is not None else []
+            self.apply([*cancels, *self._workers_say(), *again], taking=True)
         assert not self.engine.state.tasks, "something never ends"
         assert not self.engine.state.runs
         assert not self.engine.state.leases
         assert not self.engine.state.gates._gates
         self.check_committed()
         assert not self.journal.batches
+        check_failed_dependents(self.journal)
 
     def _workers_say(self) -> list[commands.Command]:
         said: list[commands.Command] = []
@@ -198,6 +210,8 @@ class Simulation:
     def _say_something_stale(self) -> None:
         """A report of a lease that has ended, or is another's, changes nothing."""
         state = self.engine.state
+        while state.undecided:
+            self.apply([], taking=False)  # what the engine goes on with by itself
         worker = self.dice.pick(self.workers)
         held = {token for token, lease in state.leases.items() if lease.worker.profile.id == worker.id}
         stale = [token for one in self.workers for token in one.past if token not in held]
@@ -252,7 +266,8 @@ class Simulation:
             once = getattr(command, "once", None)
             if once is None or isinstance(reply, Refusal):
                 continue
-            key = (command.project, once.key)  # type: ignore[union-attr]  # every command with a key has a project
+            project: Project = command.project  # type: ignore[union-attr, assignment]  # every command with a key has one
+            key = (project, once.key)
             if isinstance(reply, Repeated):
                 assert self.answers[key] == (once.digest, reply.ids)
             else:
@@ -280,6 +295,8 @@ def replay(sim: Simulation) -> list[str]:
 
 def clone(command: commands.Command) -> commands.Command:
     """A copy of a command that shares nothing the engine changes."""
+    if isinstance(command, commands.PutBackDependents):
+        return replace(command, records=[copy(record) for record in command.records])
     record = getattr(command, "record", None)
     return command if record is None else replace(command, record=copy(record))
 
@@ -298,7 +315,8 @@ def describe(effects: Effects) -> str:
         (
             [(id_, task.stored, task_row(task)) for id_, task in writes.tasks.items()],
             sorted(writes.plans_changed),
-            writes.tasks_deleted,
+            [task.id for task in writes.tasks_deleted],
+            (writes.failed_dependents, list(writes.dependents_due)),
             [(id_, run.stored, run_row(run)) for id_, run in writes.runs.items()],
             [(id_, job.version, job.state, job.next_due, job.waiting_runs) for id_, job in writes.jobs.items()],
             (writes.attempts, writes.fires, writes.idempotency, writes.batches_closed),
@@ -308,6 +326,7 @@ def describe(effects: Effects) -> str:
             [_ids(reply) for reply in effects.replies],
             [(grant.worker_id, grant.session, [lease.token for lease in grant.leases]) for grant in effects.leases],
             (effects.cancellations, effects.acknowledgements, effects.checkpoint_acknowledgements),
+            writes.deliveries,
             (effects.heartbeats, effects.disconnects),
         )
     )

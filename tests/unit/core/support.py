@@ -101,7 +101,7 @@ class Node:
 def job_plan(*nodes: Node, schedule: SchedulePlan | None = None, max_active_runs: int = 0, name: str = "job") -> JobPlan:
     graph = Graph.build([(node.key, node.after) for node in nodes])
     planned = tuple(NodePlan(node.key, node.rule, node.plan) for node in nodes)
-    return JobPlan(name, "", (), schedule, planned, graph, max_active_runs, b"job")
+    return JobPlan(name, "", (), schedule, planned, graph, max_active_runs, b"job", b"head")
 
 
 def schedule(
@@ -186,6 +186,14 @@ class World:
         """Let so many µs go by."""
         self.now = Micros(self.now + span)
         return self.do(commands.Tick())
+
+    def go_on(self) -> int:
+        """Let the engine do what it goes on with by itself, step by step; returns how many steps that took."""
+        steps = 0
+        while self.engine.next_due() == self.now:
+            self.do(commands.Tick())
+            steps += 1
+        return steps
 
     # ---------------------------------------------------------------------------------------------------------- tasks
 
@@ -320,4 +328,6 @@ def record_of(journal: FakeJournal, task_id: TaskId) -> Task | None:
         exit_code=row.exit_code,
         error=row.error,
         stored=Stored.LIVE if row.is_live else Stored.HISTORY,
+        row_state=row.state,
+        row_priority=row.plan.priority,
     )

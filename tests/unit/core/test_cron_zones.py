@@ -1,11 +1,9 @@
-"""Due times in the zones of the world, against a walk of the minutes that knows nothing of the implementation."""
+"""Due times in the zones of the world: at random, and in odd zones against a walk of days of minutes around their changes."""
 
 from __future__ import annotations
 
 import itertools
-import os
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from foliot_scheduler.core.cron import parse_schedule
 from foliot_scheduler.core.types import Micros
 from tests.unit.core.cron_support import ALL_ZONES, SECOND, instants, micros, plain_expressions
+from tests.unit.core.minute_walk import ORACLE_CASES, walked, wall_minutes
 
 
 @settings(max_examples=50)  # loads a zone's file for most of them
@@ -32,48 +31,9 @@ def test_due_times_increase_and_match_or_follow_a_gap(expression: str, zone: str
         assert matches or before != datetime.fromtimestamp(due // SECOND, ZoneInfo(zone)).utcoffset()
 
 
-class Case(NamedTuple):
-    """An expression, with what it means said independently of any parser."""
-
-    expression: str
-    hours: frozenset[int]
-    minutes: frozenset[int]
-    wildcard: bool
-
-
-ALL_HOURS = frozenset(range(24))
-ORACLE_CASES = [
-    Case("30 2 * * *", frozenset({2}), frozenset({30}), wildcard=False),
-    Case("0 0 * * *", frozenset({0}), frozenset({0}), wildcard=False),
-    Case("15,45 0-3 * * *", frozenset(range(4)), frozenset({15, 45}), wildcard=False),
-    Case("0 0-23 * * *", ALL_HOURS, frozenset({0}), wildcard=False),
-    Case("0-59 1,2,23 * * *", frozenset({1, 2, 23}), frozenset(range(60)), wildcard=False),
-    Case("59 23 * * *", frozenset({23}), frozenset({59}), wildcard=False),
-    Case("0 * * * *", ALL_HOURS, frozenset({0}), wildcard=True),
-    Case("*/15 * * * *", ALL_HOURS, frozenset({0, 15, 30, 45}), wildcard=True),
-    Case("*/20 2 * * *", frozenset({2}), frozenset({0, 20, 40}), wildcard=True),
-    Case("30 */2 * * *", frozenset(range(0, 24, 2)), frozenset({30}), wildcard=True),
-]
-# The odd ones: half an hour, two hours, midnight, negative winter time, Ramadan, three quarters of an hour off.
-ORACLE_ZONES = [
-    "Africa/Cairo",
-    "Africa/Casablanca",
-    "America/Havana",
-    "America/New_York",
-    "America/Nuuk",
-    "America/Santiago",
-    "America/St_Johns",
-    "Antarctica/Troll",
-    "Asia/Beirut",
-    "Asia/Gaza",
-    "Australia/Lord_Howe",
-    "Europe/Berlin",
-    "Europe/Dublin",
-    "Pacific/Apia",
-    "Pacific/Chatham",
-    "Pacific/Norfolk",
-]
-FULL_SWEEP = os.environ.get("FOLIOT_FULL_SWEEP") == "1"
+# The odd ones: two hours, half an hour, Ramadan, negative winter time. The minutes around each change of every zone are walked in
+# test_cron_every_zone.py; here whole days before and after are.
+ORACLE_ZONES = ["Antarctica/Troll", "Australia/Lord_Howe", "Africa/Casablanca", "Europe/Dublin"]
 SWEEP_FROM, SWEEP_TO = micros("2020-01-01T00:00:00Z"), micros("2041-01-01T00:00:00Z")
 
 
@@ -82,28 +42,6 @@ def transition_days(zone: ZoneInfo) -> list[int]:
     days = range(SWEEP_FROM // SECOND, SWEEP_TO // SECOND, 86_400)
     offsets = [datetime.fromtimestamp(day, zone).utcoffset() for day in days]
     return [day for day, (old, new) in zip(days, itertools.pairwise(offsets), strict=False) if old != new]
-
-
-def wall_minutes(zone: ZoneInfo, start: int, end: int) -> list[tuple[int, int]]:
-    """Each minute from start to end: (its instant, its local time as minutes since the epoch)."""
-    epoch = datetime(1970, 1, 1)  # noqa: DTZ001 - the zero of wall clocks
-    return [
-        (instant, (datetime.fromtimestamp(instant, zone).replace(tzinfo=None) - epoch) // timedelta(minutes=1))
-        for instant in range(start, end, 60)
-    ]
-
-
-def walked(case: Case, minutes: list[tuple[int, int]]) -> list[int]:
-    """The due times by brute force: the first minute only sets the scene."""
-    due = []
-    reached = minutes[0][1]
-    for instant, wall in minutes[1:]:
-        # A wildcard looks at the clock alone; otherwise all the local minutes that this one reaches for the first time.
-        fresh = [wall] if case.wildcard else range(reached + 1, wall + 1)
-        if any(local % 60 in case.minutes and local // 60 % 24 in case.hours for local in fresh):
-            due.append(instant)
-        reached = max(reached, wall)
-    return due
 
 
 def check_against_the_walk(name: str, days: list[int]) -> None:
@@ -121,19 +59,3 @@ def test_odd_zones_agree_with_a_walk_of_the_minutes(name: str) -> None:
     days = transition_days(ZoneInfo(name))
     # Spring and autumn of the first years and of the last.
     check_against_the_walk(name, sorted({*days[:3], *days[-2:]}))
-
-
-@pytest.mark.skipif(not FULL_SWEEP, reason="takes minutes; FOLIOT_FULL_SWEEP=1 runs it")
-@pytest.mark.timeout(1800)
-def test_all_zones_agree_with_a_walk_of_the_minutes() -> None:
-    walked_offsets = set()
-    for name in ALL_ZONES:
-        zone = ZoneInfo(name)
-        days = transition_days(zone)
-        # Many names are links to one zone: those with the same offsets around the same days were walked already.
-        hours = itertools.chain.from_iterable(range(day, day + 86_400, 1800) for day in days)
-        offsets = tuple(datetime.fromtimestamp(hour, zone).utcoffset() for hour in hours)
-        if days and (tuple(days), offsets) not in walked_offsets:
-            walked_offsets.add((tuple(days), offsets))
-            check_against_the_walk(name, days)
-    assert len(walked_offsets) > 30

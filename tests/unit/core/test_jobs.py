@@ -7,7 +7,17 @@ import pytest
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.cron import jitter_us
 from foliot_scheduler.core.effects import Refusal
-from foliot_scheduler.core.model import ConcurrencyPolicy, Job, JobPlan, MisfirePolicy, Run, SchedulePlan, Stored, Trigger
+from foliot_scheduler.core.model import (
+    ConcurrencyPolicy,
+    Job,
+    JobPlan,
+    JobState,
+    MisfirePolicy,
+    Run,
+    SchedulePlan,
+    Stored,
+    Trigger,
+)
 from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.transitions import RunState
 from foliot_scheduler.core.types import DEFAULT_PROJECT, HOUR, MINUTE, SECOND, JobId, Micros, Project, Span, WorkerId
@@ -85,6 +95,18 @@ def test_a_due_time_its_run_and_the_next_due_time_are_one_commit(world: World) -
     assert run.trigger is Trigger.SCHEDULE
     assert [(fire.job_id, fire.due_at, fire.run_id) for fire in writes.fires] == [(job_id, NOON + MINUTE, run.id)]
     assert list(writes.jobs) == [job_id]
+
+
+def test_large_runs_that_are_due_at_one_instant_are_not_one_commit() -> None:
+    world = World(settings=CoreSettings(fires_below=5))
+    nodes = [Node(f"t{n}") for n in range(6)]
+    jobs = [world.create_job(job_plan(*nodes, schedule=minutely())) for _ in range(3)]
+    world.pass_time(MINUTE)
+    assert [len(fired(world, job)) for job in jobs] == [1, 0, 0]
+    assert world.engine.next_due() == world.now + 1, "as soon as the first is taken"
+    world.pass_time(1)
+    world.pass_time(1)
+    assert [fired(world, job) for job in jobs] == [{1: "run"}] * 3
 
 
 def test_every_counts_from_the_jobs_creation(world: World) -> None:
@@ -254,13 +276,66 @@ def act(world: World, job_id: JobId, action: str) -> Job:
 def test_a_paused_job_fires_nothing_and_its_runs_go_on(world: World) -> None:
     job_id = world.create_job(lasting(minutely()))
     world.pass_time(MINUTE)
-    assert act(world, job_id, "pause").next_due is None
+    assert act(world, job_id, "pause").fires_at is None
     for _ in range(3):
         world.pass_time(MINUTE)
     assert runs(world, job_id) == [1]
     assert act(world, job_id, "resume").next_due == NOON + 5 * MINUTE
     world.pass_time(MINUTE)
-    assert fired(world, job_id) == {1: "run", 5: "run"}
+    assert fired(world, job_id) == {1: "run", 2: "paused", 3: "paused", 4: "paused", 5: "run"}
+
+
+@pytest.mark.parametrize("ending", ["resume", "delete", "a new schedule"])
+def test_the_due_times_of_a_pause_are_recorded_whatever_ends_it(world: World, ending: str) -> None:
+    job_id = world.create_job(instant(minutely()), paused=True)
+    world.pass_time(2 * MINUTE)
+    assert fired(world, job_id) == {}
+    if ending == "a new schedule":
+        world.ask(commands.UpdateJob(DEFAULT_PROJECT, job_id, instant(schedule("@hourly")), 1))
+    else:
+        act(world, job_id, ending)
+    assert fired(world, job_id) == {1: "paused", 2: "paused"}
+
+
+def test_a_long_pause_records_so_many_due_times_and_that_there_were_more() -> None:
+    world = World(CoreSettings(skips_max=3))
+    job_id = world.create_job(instant(minutely()), paused=True)
+    world.pass_time(3 * MINUTE)
+    act(world, job_id, "resume")
+    assert fired(world, job_id) == dict.fromkeys((1, 2, 3), "paused")
+    act(world, job_id, "pause")
+    world.pass_time(365 * 24 * HOUR)
+    act(world, job_id, "resume")
+    more = "paused; so were all later ones up to this decision, which have no records"
+    assert fired(world, job_id) == {**dict.fromkeys((1, 2, 3, 4, 5), "paused"), 6: more}
+
+
+def test_a_change_after_a_long_standstill_records_so_many_due_times() -> None:
+    world = World(CoreSettings(fires_per_tick=10, fire_all_max=3, skips_max=4))
+    job_id = world.create_job(instant(minutely()))
+    world.now = Micros(NOON + HOUR)
+    world.ask(commands.UpdateJob(DEFAULT_PROJECT, job_id, instant(schedule("@hourly")), 1))
+    assert sorted(fired(world, job_id)) == list(range(1, 12))
+    assert fired(world, job_id)[11].startswith("the schedule was changed; so were all later ones")
+
+
+def test_one_change_pauses_and_replans(world: World) -> None:
+    job_id = world.create_job(instant(minutely()))
+    world.now = Micros(NOON + MINUTE)
+    change = commands.UpdateJob(DEFAULT_PROJECT, job_id, instant(schedule("@hourly")), 1, state=JobState.PAUSED)
+    reply = world.ask(change)
+    assert isinstance(reply, Job)
+    assert (reply.version, reply.state, reply.fires_at, reply.next_due) == (2, JobState.PAUSED, None, NOON + HOUR)
+    assert fired(world, job_id) == {1: "run"}
+    world.pass_time(2 * HOUR)
+    resumed = world.ask(commands.UpdateJob(DEFAULT_PROJECT, job_id, None, 2, state=JobState.ACTIVE))
+    assert isinstance(resumed, Job)
+    assert (resumed.version, resumed.fires_at) == (3, NOON + 3 * HOUR)
+    assert fired(world, job_id) == {1: "run", 60: "paused", 120: "paused"}
+    same = world.ask(commands.UpdateJob(DEFAULT_PROJECT, job_id, None, 3, state=JobState.ACTIVE))
+    assert isinstance(same, Job)
+    assert same.version == 3
+    assert not world.effects.writes
 
 
 def test_a_paused_job_still_runs_when_triggered(world: World) -> None:
@@ -407,3 +482,31 @@ def test_a_run_says_who_triggered_it_and_carries_the_trace(world: World) -> None
     assert reply.trigger is Trigger.MANUAL
     (task,) = world.state.tasks.values()
     assert task.traceparent == "00-ab-cd-01"
+
+
+@pytest.mark.parametrize("policy", [ConcurrencyPolicy.FORBID, ConcurrencyPolicy.QUEUE])
+def test_a_trigger_that_obeys_the_policy_is_refused_while_a_run_goes_on(world: World, policy: ConcurrencyPolicy) -> None:
+    job_id = world.create_job(lasting(minutely(concurrency=policy)))
+    obeying = commands.TriggerJob(DEFAULT_PROJECT, job_id, obeys_policy=True)
+    assert isinstance(world.ask(obeying), Run)
+    with pytest.raises(Refusal, match=f"another run goes on, which the concurrency policy {policy} does not allow"):
+        world.ask(obeying)
+    assert len(world.journal.runs) == 1
+    assert isinstance(world.ask(commands.TriggerJob(DEFAULT_PROJECT, job_id)), Run)
+
+
+def test_a_trigger_that_obeys_the_policy_replaces_the_run_that_goes_on(world: World) -> None:
+    job_id = world.create_job(lasting(minutely(concurrency=ConcurrencyPolicy.REPLACE)))
+    obeying = commands.TriggerJob(DEFAULT_PROJECT, job_id, obeys_policy=True)
+    first, second = world.ask(obeying), world.ask(obeying)
+    assert isinstance(first, Run)
+    assert isinstance(second, Run)
+    assert world.journal.runs_ended[first.id].state is RunState.CANCELLED
+    assert world.journal.runs[second.id].state is RunState.PENDING
+
+
+def test_a_trigger_that_obeys_the_policy_is_free_where_there_is_none(world: World) -> None:
+    for plan_of_job in (lasting(), lasting(minutely())):
+        job_id = world.create_job(plan_of_job)
+        obeying = commands.TriggerJob(DEFAULT_PROJECT, job_id, obeys_policy=True)
+        assert all(isinstance(world.ask(obeying), Run) for _ in range(2))

@@ -7,7 +7,7 @@ from collections import Counter
 from foliot_scheduler.core.model import Kind, Placement, Task
 from foliot_scheduler.core.ready import CREDIT_MAX, LANES_KEPT, LEFT_BEHIND_MAX, QUANTUM, ReadyQueue
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import Project, TaskId
+from foliot_scheduler.core.types import Project, RunId, TaskId
 from tests.unit.core.dice import Dice
 from tests.unit.core.support import NOON, Ids, placement, plan
 
@@ -75,8 +75,8 @@ def test_of_one_project_if_named() -> None:
     queue = ReadyQueue()
     pushed(queue, 3)
     blue = pushed(queue, 2, BLUE)
-    assert queue.take(anything, 100, project=BLUE) == blue
-    assert queue.take(anything, 100, project=GREEN) == []
+    assert queue.take_of(BLUE, anything, 100) == blue
+    assert queue.take_of(GREEN, anything, 100) == []
 
 
 # ------------------------------------------------------------------------------------------------------------ fair sharing
@@ -210,3 +210,13 @@ def test_counts_stay_exact_whatever_comes_and_goes() -> None:
         assert queue.count == len(waiting)
     assert queue.counts_by_priority() == dict(Counter(one.plan.priority for one in waiting.values()))
     assert {one.id for one in queue.take(anything, 100_000)} == waiting.keys()
+
+
+def test_what_waits_in_each_queue_counts_the_tasks_of_runs_too() -> None:
+    queue = ReadyQueue()
+    pushed(queue, 2)
+    pushed(queue, 1, BLUE)
+    of_a_run = task(at=placement(queue="mail"))
+    of_a_run.run_id = RunId(new_id())
+    queue.push(of_a_run)
+    assert queue.counts_by_queue() == {"default": 3, "mail": 1}

@@ -197,12 +197,13 @@ def chain(length: int) -> JobPlan:
     keys = [str(n) for n in range(length)]
     graph = Graph.build([(key, keys[n - 1 : n] if n else []) for n, key in enumerate(keys)])
     nodes = tuple(NodePlan(key, TriggerRule.ALL_SUCCESS, marker()) for key in keys)
-    return JobPlan("chain", "", (), None, nodes, graph, 0, b"")
+    return JobPlan("chain", "", (), None, nodes, graph, 0, b"", b"")
 
 
 def test_a_hundred_thousand_markers_in_a_row_need_no_recursion() -> None:
     world = World()
     run_id = world.trigger(world.create_job(chain(100_000)))
+    world.go_on()
     assert world.journal.runs_ended[run_id].state == RunState.SUCCEEDED
     assert len(world.journal.history) == 100_000
     assert not world.state.tasks
@@ -211,10 +212,87 @@ def test_a_hundred_thousand_markers_in_a_row_need_no_recursion() -> None:
 def test_a_hundred_thousand_skips_in_a_row_need_no_recursion(world: World) -> None:
     deep = chain(100_000)
     first = deep.nodes[0]._replace(plan=plan())
-    run_id = world.trigger(world.create_job(JobPlan("chain", "", (), None, (first, *deep.nodes[1:]), deep.graph, 0, b"")))
+    run_id = world.trigger(world.create_job(JobPlan("chain", "", (), None, (first, *deep.nodes[1:]), deep.graph, 0, b"", b"")))
     world.end(world.tasks_of(run_id)["0"], Outcome.FAILED)
+    world.go_on()
     assert sum(row.state is TaskState.SKIPPED for row in world.journal.history.values()) == 99_999
     assert world.journal.runs_ended[run_id].state == RunState.FAILED
+
+
+# ------------------------------------------------------------------------------------------------ so much in one step
+
+PER_STEP = 10
+
+
+@pytest.fixture
+def small_steps() -> World:
+    """A world whose engine decides few tasks at once, and whose workers confirm nothing, which would be steps of their own."""
+    return World(settings=CoreSettings(decisions_per_step=PER_STEP), acknowledging=False)
+
+
+def test_what_follows_from_one_end_is_spread_over_steps_that_follow_at_once(small_steps: World) -> None:
+    world = small_steps
+    run_id = world.trigger(world.create_job(chain(100)))
+    assert len(world.journal.history) == 1 + PER_STEP, "the first starts with its run"
+    assert world.engine.next_due() == world.now
+    world.pass_time()
+    assert len(world.journal.history) == 1 + 2 * PER_STEP
+    assert world.go_on() == 8
+    assert world.engine.next_due() is None
+    assert world.journal.runs_ended[run_id].state == RunState.SUCCEEDED
+
+
+def test_a_task_that_many_wait_for_starts_some_of_them_in_each_step(small_steps: World) -> None:
+    world = small_steps
+    world.join()
+    world.start(named("first"), *[named(f"t{n}", "first") for n in range(25)])
+    world.end(world.leased()[0])
+    assert len(world.leased()) == PER_STEP
+    world.pass_time()
+    assert len(world.leased()) == 2 * PER_STEP
+    world.pass_time()
+    assert len(world.leased()) == 25
+
+
+def test_a_long_run_lets_others_go_on_beside_it(small_steps: World) -> None:
+    world = small_steps
+    long, short = world.trigger(world.create_job(chain(100))), world.trigger(world.create_job(chain(4)))
+    world.pass_time()
+    assert short in world.journal.runs_ended
+    assert long in world.state.runs
+
+
+def test_tasks_whose_turn_is_to_come_are_cancelled_with_their_run(small_steps: World) -> None:
+    world = small_steps
+    run_id = world.trigger(world.create_job(chain(100)))
+    reply = world.ask(commands.CancelRun(DEFAULT_PROJECT, run_id))
+    assert isinstance(reply, Run)
+    assert reply.state is RunState.CANCELLED
+    assert sum(row.state is TaskState.CANCELLED for row in world.journal.history.values()) == 100 - (1 + 2 * PER_STEP)
+    assert world.go_on() == 1
+    assert not world.state.tasks
+    assert world.engine.next_due() is None
+
+
+def test_a_task_whose_turn_is_to_come_may_be_changed_to_wait_on(small_steps: World) -> None:
+    """What decides is what its dependencies say when its turn comes."""
+    world = small_steps
+    world.join()
+    world.start(
+        named("first"),
+        named("other"),
+        *[named(f"t{n}", "first") for n in range(PER_STEP)],
+        named("late", "first", "other", rule=TriggerRule.ONE_SUCCESS),
+    )
+    (late,) = [task for task in world.state.tasks.values() if task.key == "late"]
+    world.end(next(task.id for task in world.state.tasks.values() if task.key == "first"))
+    assert late in world.state.undecided
+    change = commands.UpdateTask(DEFAULT_PROJECT, late.id, commands.TaskChange(trigger_rule=TriggerRule.ALL_SUCCESS))
+    world.do(change)
+    world.go_on()
+    assert world.state_of(late.id) is TaskState.BLOCKED
+    world.end(next(task.id for task in world.state.tasks.values() if task.key == "other"))
+    assert world.state_of(late.id) is TaskState.RUNNING
 
 
 # -------------------------------------------------------------------------------------------------------------- cancelling

@@ -1,27 +1,23 @@
-"""Workers come, beat, fall silent and come back; executors claim by unary calls."""
+"""Workers come, beat, fall silent and come back."""
 
 from __future__ import annotations
 
 import pytest
 
 from foliot_scheduler.core import commands
-from foliot_scheduler.core.effects import Disconnect, HeartbeatEcho, Refusal
-from foliot_scheduler.core.model import Kind, Outcome, Resources, Task
+from foliot_scheduler.core.effects import Disconnect, HeartbeatEcho
+from foliot_scheduler.core.model import Kind, Resources
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.core.types import DEFAULT_PROJECT, HOUR, MINUTE, SECOND, Micros, Project, TaskId, Token, WorkerId
-from tests.unit.core.support import World, limited, placement, plan, profile
+from foliot_scheduler.core.types import DEFAULT_PROJECT, HOUR, MINUTE, SECOND, Micros, Token, WorkerId
+from tests.unit.core.support import World, placement, plan, profile
 
 W1 = WorkerId("w1")
-X1, X2 = WorkerId("x1"), WorkerId("x2")
 KEY = ("", W1)
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-# ------------------------------------------------------------------------------------------------------------- with a stream
 
 
 def test_a_worker_holds_no_more_than_its_capacity(world: World) -> None:
@@ -173,17 +169,17 @@ def test_a_draining_worker_finishes_what_it_has_and_gets_no_more(world: World) -
     assert world.leased() == [more]
 
 
-def test_a_worker_is_remembered_for_an_hour_with_its_counts(world: World) -> None:
+def test_a_worker_is_remembered_for_an_hour_and_its_counts_for_ever(world: World) -> None:
     world.join()
     world.end(world.submit())
     world.pass_time(HOUR - MINUTE)
-    world.join()
-    assert world.state.workers[W1].succeeded == 1
-    world.pass_time(2 * HOUR)
+    assert list(world.state.workers) == [W1]
     world.pass_time(2 * HOUR)
     assert not world.state.workers
     world.join()
-    assert world.state.workers[W1].succeeded == 0
+    world.end(world.submit())
+    world.pass_time(MINUTE)
+    assert world.journal.workers["", W1][:2] == (2, 0)
 
 
 def test_a_worker_is_given_what_it_said_it_runs(world: World) -> None:
@@ -203,106 +199,3 @@ def test_a_worker_is_given_what_it_said_it_runs(world: World) -> None:
     for name, said in offers.items():
         world.join(said=said)
         assert world.leased(name) == [tasks[name]]
-
-
-# ------------------------------------------------------------------------------------------------------------------ executors
-
-
-def claim(world: World, executor: WorkerId = X1, project: Project = DEFAULT_PROJECT) -> TaskId | None:
-    command = commands.ClaimTask(project, executor, "host", frozenset({"default"}), frozenset({Kind.BINARY}))
-    reply = world.ask(command)
-    assert reply is None or isinstance(reply, Task)
-    return None if reply is None else reply.id
-
-
-def end(task: TaskId, executor: WorkerId = X1, outcome: Outcome = Outcome.SUCCEEDED) -> commands.EndClaim:
-    return commands.EndClaim(DEFAULT_PROJECT, executor, task, outcome, 0, "", b"out", b"")
-
-
-BINARY = placement(kind=Kind.BINARY)
-
-
-def test_an_executor_claims_the_oldest_task_of_its_project_and_kind(world: World) -> None:
-    world.submit(plan())
-    world.submit(plan(at=BINARY), project=Project("other"))
-    first, second = world.submit(plan(at=BINARY)), world.submit(plan(at=BINARY))
-    assert [claim(world), claim(world), claim(world)] == [first, second, None]
-    row = world.journal.live[first]
-    assert (row.state, row.worker_id, row.started) == (TaskState.RUNNING, "x1", world.now)
-
-
-def test_a_claim_lives_by_its_own_heartbeats(world: World) -> None:
-    kept, forgotten = world.submit(plan(at=BINARY)), world.submit(plan(at=BINARY))
-    claim(world)
-    claim(world)
-    for _ in range(3):
-        world.pass_time(30 * SECOND)
-        world.ask(commands.RenewClaim(DEFAULT_PROJECT, X1, kept))
-    assert world.state_of(kept) is TaskState.RUNNING
-    assert world.state_of(forgotten) is TaskState.READY
-    assert world.journal.attempts[forgotten, 1].error == "the executor went silent"
-
-
-def test_a_claim_ends_once_and_only_by_its_executor(world: World) -> None:
-    task = world.submit(plan(at=BINARY))
-    claim(world)
-    with pytest.raises(Refusal) as refusal:
-        world.ask(end(task, X2))
-    assert refusal.value.reason == "stale_lease"
-    reply = world.ask(end(task))
-    assert isinstance(reply, Task)
-    assert (reply.state, reply.output) == (TaskState.SUCCEEDED, b"out")
-    with pytest.raises(Refusal, match="no such task"):
-        world.ask(end(task))
-
-
-def test_a_claim_that_came_to_an_end_is_stale_for_its_executor(world: World) -> None:
-    task = world.submit(plan(at=BINARY))
-    claim(world)
-    world.pass_time(61 * SECOND)
-    with pytest.raises(Refusal, match="not claimed"):
-        world.ask(end(task))
-    assert claim(world, X2) == task
-    for command in (end(task), commands.RenewClaim(DEFAULT_PROJECT, X1, task)):
-        with pytest.raises(Refusal, match="another executor"):
-            world.ask(command)
-
-
-def test_a_task_of_a_stream_is_not_claimed(world: World) -> None:
-    world.join()
-    task = world.submit(plan(at=BINARY))
-    with pytest.raises(Refusal, match="not claimed"):
-        world.ask(commands.RenewClaim(DEFAULT_PROJECT, W1, task))
-
-
-def test_a_claim_passes_over_tasks_whose_limits_are_full(world: World) -> None:
-    held = limited("key", 1)._replace(placement=BINARY)
-    first, second = world.submit(held), world.submit(held)
-    free = world.submit(plan(at=BINARY))
-    assert [claim(world), claim(world), claim(world)] == [first, free, None]
-    world.ask(end(first))
-    assert claim(world) == second
-
-
-def test_asking_in_vain_leaves_nothing_behind(world: World) -> None:
-    for _ in range(10):
-        assert claim(world) is None
-    assert not world.state.executors
-    assert len(world.state.timers) == 0
-    task = world.submit(plan(at=BINARY))
-    claim(world)
-    world.pass_time(59 * SECOND)
-    world.ask(commands.RenewClaim(DEFAULT_PROJECT, X1, task))
-    world.pass_time(2 * SECOND)
-    assert world.state.executors
-
-
-def test_an_idle_executor_goes_offline_and_is_forgotten(world: World) -> None:
-    world.submit(plan(at=BINARY))
-    task = claim(world)
-    assert task is not None
-    world.ask(end(task))
-    world.pass_time(MINUTE)
-    assert world.journal.workers[DEFAULT_PROJECT, X1][2]
-    world.pass_time(HOUR)
-    assert not world.state.executors

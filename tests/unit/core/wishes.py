@@ -16,6 +16,7 @@ from foliot_scheduler.core.model import (
     TaskPlan,
     TriggerRule,
 )
+from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import HOUR, MINUTE, SECOND, Micros, Project, Span, TaskId
 from tests.unit.core.support import Node, job_plan, placement, plan, record_of, schedule
 
@@ -81,7 +82,8 @@ def _dependencies(sim: Simulation) -> tuple[TaskId, ...]:
 def _record(sim: Simulation, task_id: TaskId) -> Task | None:
     """The row as read now, or as somebody read it a while ago; None if the sender saw the task live."""
     dice = sim.dice
-    sim.records = [(at, record) for at, record in sim.records if at + MINUTE > sim.engine.state.now]
+    now = max(sim.now, sim.engine.state.now)
+    sim.records = [(at, record) for at, record in sim.records if at + MINUTE > now]
     old = [record for _, record in sim.records if record.id == task_id]
     if old and dice.chance(0.3):
         return dice.pick(old).snapshot()
@@ -132,6 +134,18 @@ def _retry(sim: Simulation, task_id: TaskId) -> commands.Command:
     failed = [id_ for id_, row in sim.journal.history.items() if row.state in {"failed", "cancelled"} and row.run_id is None]
     chosen = sim.dice.pick(failed) if failed else task_id
     return commands.RetryTask(sim.tasks[chosen].project, chosen, _once(sim, sim.tasks[chosen].project), _record(sim, chosen))
+
+
+def put_back(sim: Simulation) -> commands.Command | None:
+    """What the reader of notes brings: some of those that are due."""
+    journal = sim.journal
+    due = {child for (_, child), is_due in journal.notes.items() if is_due}
+    if not due:
+        return None
+    records = [record for child in due if child in journal.history and (record := record_of(journal, child)) is not None]
+    wanted = {dependency for record in records for dependency in record.depends_on} - journal.live.keys()
+    ended = {id_: journal.history[id_].state if id_ in journal.history else TaskState.FAILED for id_ in wanted}
+    return commands.PutBackDependents(records, [child for child in due if child not in journal.history], ended)
 
 
 def _checkpoint(sim: Simulation, task_id: TaskId) -> commands.Command:
@@ -208,6 +222,7 @@ WISHES: tuple[Callable[[Simulation], commands.Command | None], ...] = (
     *(_of_task(_cancel),),
     *(_of_task(_delete),),
     *(_of_task(_retry),) * 2,
+    put_back,
     *(_of_task(_update),) * 3,
     _of_task(_checkpoint),
     create_job,

@@ -53,11 +53,13 @@ COMMANDS = {
         ),
     ),
     "database": Command(needed=("--data-dir",), optional=("--port",)),
-    "scheduler": Command(needed=("--database-url", "--grpc"), optional=("--advertise", "--redis-url", "--insecure")),
-    "worker": Command(needed=("--scheduler",), optional=("--concurrency", "--queues", "--label", "--app")),
+    "scheduler": Command(
+        needed=("--database-url", "--grpc"), optional=("--advertise", "--bootstrap-key", "--redis-url", "--insecure")
+    ),
+    "worker": Command(needed=("--scheduler",), optional=("--api-key", "--concurrency", "--queues", "--label", "--app")),
     "gateway": Command(
         needed=("--scheduler", "--http"),
-        optional=("--chadburn-http", "--redis-url", "--insecure"),
+        optional=("--api-key", "--chadburn-http", "--redis-url", "--trusted-proxies", "--insecure"),
     ),
     "demo": Command(),
 }

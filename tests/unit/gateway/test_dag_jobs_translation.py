@@ -10,7 +10,8 @@ from foliot.kit.errors import ErrorReason, FieldViolation, FoliotError
 from foliot.v1 import job_pb2, run_pb2, spec_pb2
 from foliot_gateway.apis.dag_jobs import examples, from_contract, shapes, to_contract
 from foliot_gateway.apis.dag_jobs.fields import rename, translate_error
-from foliot_gateway.apis.dag_jobs.identifiers import job_uuid, shown_job
+from foliot_gateway.apis.dag_jobs.identifiers import JOB
+from foliot_gateway.http import times
 from foliot_gateway.http.fault import FaultError
 from foliot_gateway.http.foliot_fault import translate
 
@@ -71,7 +72,7 @@ def test_zero_retries_keep_their_type() -> None:
 
 def test_durations_are_exact_to_the_microsecond() -> None:
     for seconds in (0.000001, 0.1, 1.5, 59.999999, 2_592_000.0):
-        assert from_contract.seconds(to_contract.duration(seconds)) == seconds
+        assert times.seconds(times.duration(seconds)) == seconds
 
 
 def test_metadata_stays_as_it_was_written() -> None:
@@ -154,10 +155,10 @@ def test_fields_are_named_as_this_api_names_them(path: str, shown: str) -> None:
 
 
 def test_ids_have_one_spelling() -> None:
-    assert job_uuid(shown_job(UUID)) == UUID
+    assert JOB.uuid(JOB.shown(UUID)) == UUID
     for wrong in (UUID, f"job-{UUID.upper()}", f"job-{UUID}x", "job-", "", f"exec-{UUID}", f"job-job-{UUID}"):
         with pytest.raises(FaultError) as raised:
-            job_uuid(wrong)
+            JOB.uuid(wrong)
         assert raised.value.fault.status == 404
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from foliot_gateway.http.accept import check_accept
 from foliot_gateway.http.fault import FaultError
-from foliot_gateway.http.operation import NoBody
+from foliot_gateway.http.operation import Neighbour, NoBody
 from foliot_gateway.http.reading import (
     field_fault,
     parse_body,
@@ -81,8 +82,8 @@ def test_no_body_is_nothing_or_an_empty_object() -> None:
 
 
 def test_messages_without_a_place_are_whole() -> None:
-    found = field_fault("Expected `object`, got `array`")
-    assert (found.field, found.rule) == ("", "expected object, got array")
+    found = field_fault("Expected `object`, got `array`", Body)
+    assert (found.field, found.rule) == ("", "must be an object, not a list")
 
 
 async def test_a_body_is_read_no_further_than_its_limit() -> None:
@@ -116,6 +117,18 @@ def test_parameters_are_read() -> None:
     query = parse_query(b"pageSize=7&name=a%20b&states=x&states=y&flag=true", Query)
     assert query == Query(page_size=7, name="a b", states=["x", "y"], flag=True)
     assert parse_query(b"", Query) == Query()
+
+
+def test_a_parameter_of_another_type_is_told_what_it_must_be() -> None:
+    with pytest.raises(FaultError) as raised:
+        parse_query(b"pageSize=many", Query)
+    assert raised.value.fault.detail == "`pageSize`: must be a whole number."
+
+
+def test_a_parameter_without_a_name_is_refused() -> None:
+    with pytest.raises(FaultError) as raised:
+        parse_query(b"=1", Query)
+    assert raised.value.fault.detail == "The query string holds a parameter without a name."
 
 
 @pytest.mark.parametrize(
@@ -163,3 +176,17 @@ def test_versions_that_do_not_exist_are_not(header: str) -> None:
     with pytest.raises(FaultError) as raised:
         check_accept(header)
     assert raised.value.fault.status == 406
+
+
+def test_a_body_meant_for_another_api_is_told_where_that_is() -> None:
+    neighbour = Neighbour(fields=frozenset({"b", "c"}), detail="It is over there.")
+    read = functools.partial(parse_body, content_type="application/json", struct=Body, rule_status=422, neighbour=neighbour)
+    with pytest.raises(FaultError) as caught:
+        read(b'{"text": "x", "c": 1, "b": 2}')
+    assert (caught.value.fault.status, caught.value.fault.code) == (400, "wrong_api")
+    assert caught.value.fault.detail == "It is over there."
+    assert [found.field for found in caught.value.fault.fields] == ["b", "c"]
+    for own in (b'{"text": 1}', b"[]"):
+        with pytest.raises(FaultError) as caught:
+            read(own)
+        assert caught.value.fault.status == 422

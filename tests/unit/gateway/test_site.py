@@ -13,7 +13,7 @@ from foliot_gateway.http.fault import FaultError
 from foliot_gateway.http.mounting import DEFAULT_PLACES, Place, documented, mounts_at, sites
 from foliot_gateway.http.operation import Api
 from foliot_gateway.http.site import Mount, Site, escape_segment, route_template, unescape_segment
-from foliot_gateway.http.system import SYSTEM
+from foliot_gateway.http.system import HEALTH, SYSTEM
 from foliot_gateway.settings import GatewaySettings
 
 SITE = Site(mounts=(Mount(prefix="", api=SYSTEM), Mount(prefix="", api=DAG_JOBS), Mount(prefix="/other", api=DAG_JOBS)))
@@ -64,7 +64,7 @@ def test_verbs_are_segments_only_where_their_api_is() -> None:
     site = Site(mounts=(Mount(prefix="", api=DAG_JOBS), mount))
     assert site.route_path(b"/v1/schedules/sch_1:runNow") == "/v1/schedules/sch_1/:runNow"
     assert site.route_path(b"/jobs/sch_1:runNow") == "/jobs/sch_1:runNow"
-    assert route_template(mount, "/v1/schedules/{id}:runNow") == "/v1/schedules/{id:str}/:runNow"
+    assert route_template(mount, "/v1/schedules/{id}:runNow") == "/v1/schedules/{id}/:runNow"
 
 
 def test_allow_names_every_method_of_a_path() -> None:
@@ -95,17 +95,20 @@ def test_two_apis_may_not_have_one_path() -> None:
 
 def test_every_listener_has_health_document_and_page() -> None:
     for site in sites(mounts_at(DEFAULT_PLACES, APIS)).values():
-        assert site.mounts[0].api is SYSTEM
+        served = [operation.path for mount in site.mounts for operation in mount.api.operations]
+        assert served.count(HEALTH.path) == 1
+        assert site.mounts[0].api.name == SYSTEM.name
         assert {"/openapi.yaml", "/openapi.json", "/docs"} <= {asset.path for asset in site.assets}
 
 
-def test_only_the_loopback_is_listened_on_unless_told() -> None:
+def test_two_listeners_have_two_addresses() -> None:
     scheduler = (HostPort("127.0.0.1", 7070),)
-    everywhere = HostPort("0.0.0.0", 8080)
-    with pytest.raises(FieldError) as raised:
-        GatewaySettings(scheduler=scheduler, http=everywhere)
-    assert raised.value.field == "http"
-    assert GatewaySettings(scheduler=scheduler, http=everywhere, insecure=True).http == everywhere
     with pytest.raises(FieldError) as raised:
         GatewaySettings(scheduler=scheduler, http=HostPort("127.0.0.1", 8081))
     assert raised.value.field == "chadburn_http"
+
+
+def test_a_path_in_full_goes_before_a_template_that_it_would_fit() -> None:
+    site = Site(mounts=(Mount(prefix="", api=APIS["queue"]),))
+    assert site.allow("/api/v1/jobs/bulk") == "OPTIONS, POST"
+    assert site.allow("/api/v1/jobs/550e8400-e29b-41d4-a716-446655440000") == "DELETE, GET, HEAD, OPTIONS"

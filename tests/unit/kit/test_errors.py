@@ -78,7 +78,7 @@ def test_a_reason_of_a_newer_server_is_unspecified_and_keeps_its_status() -> Non
         (grpc.StatusCode.UNAVAILABLE, ErrorReason.NO_LEADER),
         (grpc.StatusCode.UNKNOWN, ErrorReason.INTERNAL),
         (grpc.StatusCode.DEADLINE_EXCEEDED, ErrorReason.UNSPECIFIED),
-        (grpc.StatusCode.UNAUTHENTICATED, ErrorReason.UNSPECIFIED),
+        (grpc.StatusCode.UNAUTHENTICATED, ErrorReason.UNAUTHENTICATED),
     ],
 )
 @pytest.mark.parametrize("trailing", [(), ((("grpc-status-details-bin"), b"\xff\xff"),)])

@@ -85,3 +85,11 @@ def test_misuse_is_refused() -> None:
         counter.add(-1, "a")
     with pytest.raises(ValueError, match="has the labels"):
         counter.add(1)
+
+
+def test_a_gauge_s_series_can_be_replaced_as_a_whole() -> None:
+    registry = Registry()
+    gauge = Gauge("foliot_x", unit="x", description="X.", labels=["a"], registry=registry)
+    gauge.set(1, "old")
+    gauge.replace({("new",): 2})
+    assert [line for line in render_prometheus(registry).splitlines() if not line.startswith("#")] == ['foliot_x{a="new"} 2']

@@ -46,6 +46,7 @@ def task_row() -> TaskRow:
         started_at=Micros(3),
         ended_at=None,
         worker_id=WorkerId("w"),
+        worker_address="host",
         traceparent="00-x",
         checkpoint="{}",
     )
