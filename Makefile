@@ -41,6 +41,14 @@ demo: $(VENV)/.installed ## run a real pipeline from start to end on embedded de
 test: $(VENV)/.installed-dev ## run all tests (PYTEST_ARGS='-k journal' for some)
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: simulate
+simulate: $(VENV)/.installed-dev ## tell many stories of the whole scheduler in virtual time (SEED=7 for one, SEEDS=2000 for so many)
+	@$(VENV)/bin/python -m tests.simulation $(if $(SEED),--first $(SEED) --seeds 1,--seeds $(or $(SEEDS),200))
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## send requests that nobody thought of to every API, for long (FUZZ_EXAMPLES for each operation)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(VENV)/bin/python -m pytest -s -q tests/conformance/test_fuzz.py
+
 .PHONY: bench
 bench: $(VENV)/.installed-dev ## measure, and print JSON (BENCH_ARGS for its options)
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
