@@ -28,7 +28,7 @@ from foliot_gateway.cli.demo_screen import ENDED, Progress, Screen, TaskProgress
 from foliot_gateway.cli.demo_stack import Addresses, PrivateStack, StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
 
     from foliot.kit.clock import Clock
     from foliot_gateway.cli.settings import DemoSettings
@@ -64,9 +64,8 @@ def run(settings: DemoSettings) -> int:
     """Run it; answers 0 if all went well, 1 if not, 128 and the signal's number if it was interrupted."""
     received = [signal.SIGINT]
     try:
-        with interrupting(received):
-            return asyncio.run(_run(settings, Screen(sys.stdout)))
-    except KeyboardInterrupt:
+        return asyncio.run(_until_signalled(_run(settings, Screen(sys.stdout)), received))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         sys.stderr.write("foliot demo: interrupted; the stack was stopped\n")
         return EXIT_SIGNAL + received[-1]
     except (DemoError, StackError, FoliotError, OSError, httpx.HTTPError) as error:
@@ -74,20 +73,21 @@ def run(settings: DemoSettings) -> int:
         return EXIT_FAILED
 
 
-@contextmanager
-def interrupting(received: list[signal.Signals]) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the event loop as Ctrl-C does, by cancelling what it runs; adds which one came."""
+async def _until_signalled(steps: Coroutine[Any, Any, int], received: list[signal.Signals]) -> int:
+    """Let SIGTERM and SIGHUP cancel the steps as Ctrl-C does; adds which one came.
 
-    def interrupt(number: int, _: object) -> None:
-        received.append(signal.Signals(number))
-        signal.raise_signal(signal.SIGINT)
+    They do so by themselves, not by way of SIGINT: a shell has its background commands ignore that one.
+    """
+    working = asyncio.current_task()
+    assert working is not None
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def cancel(number: signal.Signals) -> None:
+        received.append(number)
+        working.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, cancel, number)
+    return await steps
 
 
 async def _run(settings: DemoSettings, screen: Screen) -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -62,11 +63,24 @@ def test_it_keeps_what_it_is_asked_to(folder: Path) -> None:
     assert (kept / "pipeline" / "report.txt").is_file()
 
 
+@contextmanager
+def children_take_interrupts(*, ignored: bool = False) -> Iterator[None]:
+    """A shell has its background commands ignore SIGINT; whether the tests run as one must not matter."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_stops_the_stack(folder: Path, interrupt: signal.Signals) -> None:
+@pytest.mark.parametrize(("interrupt", "ignored"), [(signal.SIGINT, False), (signal.SIGTERM, True)], ids=["INT", "TERM"])
+def test_an_interrupt_stops_the_stack(folder: Path, interrupt: signal.Signals, *, ignored: bool) -> None:
     command = [*COMMAND, "--files", "500"]  # enough for it not to have ended before the signal comes, on a busy machine too
-    with subprocess.Popen(command, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    with (
+        children_take_interrupts(ignored=ignored),
+        subprocess.Popen(command, env=environ(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo,
+    ):
         assert demo.stdout is not None
         assert demo.stderr is not None
         for line in demo.stdout:
