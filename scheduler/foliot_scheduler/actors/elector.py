@@ -17,7 +17,7 @@ from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot_scheduler.actors.leader import LeaderTerm, Term
 from foliot_scheduler.store import election
-from foliot_scheduler.store.errors import Fenced, StoreError, StoreUnavailable
+from foliot_scheduler.store.errors import Fenced, SchemaError, StoreError, StoreUnavailable
 from foliot_scheduler.store.pool import translated
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Elector(Part):
                 log.warning("elector.deposed", reason=str(error))
             except StoreUnavailable as error:
                 log.warning("elector.database_unavailable", reason=str(error))
+            except SchemaError as error:
+                log.warning("elector.schema_mismatch", reason=str(error))  # the schema watch ends this replica
             except StoreError as error:
                 # What the leader held and what PostgreSQL holds differ: the next term starts from the latter.
                 log.exception("elector.commit_refused", reason=str(error))

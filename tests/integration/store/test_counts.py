@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-import pytest
-
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import Micros, Project, TaskId
-from foliot_scheduler.store import migrate, partitions, reads
+from foliot_scheduler.store import partitions, reads
 from foliot_scheduler.store.counts import count_all, count_live
 from foliot_scheduler.store.lists import TaskFilter
+from foliot_scheduler.store.migrate import migrate
+from foliot_scheduler.store.migration_files import read_migrations
 from foliot_scheduler.store.partitions import RetentionSettings
 from foliot_scheduler.store.pool import Pool, open_connection
 from tests.integration.store.conftest import Commit
@@ -76,20 +76,16 @@ async def test_what_retention_takes_away_is_not_counted_any_more(commit: Commit,
     await check_counts(pool)
 
 
-async def test_tasks_that_are_there_already_are_counted_by_the_migration(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    steps = migrate.read_migrations()
+async def test_tasks_that_are_there_already_are_counted_by_the_migration(empty_database_url: str) -> None:
+    steps = read_migrations()
     (first,) = [step.version for step in steps if step.name == "task_counts"]
     connection = await open_connection(empty_database_url)
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(migrate, "read_migrations", lambda: steps[: first - 1])
-            assert await migrate.migrate(connection) == first - 1
+        assert await migrate(connection, migrations=steps[: first - 1]) == first - 1
         for number in range(3):
             await insert(connection, "task", id=id_of(TODAY, number), priority=number + 1)
         await insert(connection, "task_history", id=id_of(TODAY, 3), state="failed")
-        await migrate.migrate(connection)
+        await migrate(connection)
         found = {tuple(row) for row in await connection.fetch("SELECT state, priority::integer, day, tasks FROM task_count")}
         assert found == {("ready", 1, 0, 1), ("ready", 2, 0, 1), ("ready", 3, 0, 1), ("failed", 0, NOW // DAY_US, 1)}
     finally:

@@ -10,7 +10,8 @@ import pytest
 
 from foliot.v1.job_pb2 import JobSpec, JobTask, Schedule
 from foliot.v1.spec_pb2 import CommandWork, HttpWork, RetryPolicy, TaskSpec
-from foliot_scheduler.store.migrate import migrate, read_migrations
+from foliot_scheduler.store.migrate import migrate
+from foliot_scheduler.store.migration_files import read_migrations
 from foliot_scheduler.store.pool import Connection, open_connection
 from foliot_scheduler.store.sql import Queries
 from tests.integration.store.history_support import insert

@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- The first schema. What holds everywhere:
 --

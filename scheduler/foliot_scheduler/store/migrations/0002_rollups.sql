@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- What ended, by minute: so that figures over time need no scan of the history, and outlive it.
 

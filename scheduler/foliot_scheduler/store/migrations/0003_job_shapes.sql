@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- What a job consists of, for surfaces that show jobs of one form only; and what lists show of a job, apart from its tasks, so
 -- that a page of jobs does not read their whole DAGs. Both follow from the stored JobSpec.

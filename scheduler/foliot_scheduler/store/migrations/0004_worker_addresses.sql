@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- Where each attempt ran, and whose an executor's leases are.
 

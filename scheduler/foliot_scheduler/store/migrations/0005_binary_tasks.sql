@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- Lists and counts of binary tasks on their own, by state, newest first: what executors claim. They may be few among millions of
 -- other tasks, which then need not be read; a row that is none of them costs nothing here.

@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- API keys: written by any replica, not through the leader, for no decision of the engine depends on them.
 

@@ -1,4 +1,4 @@
--- compatible_from: 7
+-- contract, compatible_from: 7
 --
 -- How many tasks there are: so that figures and the totals of lists need no count of rows. Code that does not keep the counts
 -- must not write any more, which is why older code may not use this schema.

@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- Webhooks: subscriptions, and the outbox of what goes to them.
 --

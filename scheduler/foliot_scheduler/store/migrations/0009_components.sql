@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- Who is up. Written by any replica, unfenced: it decides nothing. All times are PostgreSQL's, so that no clock's skew matters.
 CREATE TABLE component (

@@ -1,4 +1,4 @@
--- compatible_from: 10
+-- contract, compatible_from: 10
 --
 -- Redrives: a run that failed for good is a dead letter until another run is started in its place. That is said by the failed
 -- run's own row, so that it goes with its partition. Code before this cannot read a run whose trigger is a redrive.

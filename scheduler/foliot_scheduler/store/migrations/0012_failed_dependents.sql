@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- Tasks on their own that failed because of a dependency, once for each task they depend on: who may be put back when one of
 -- those is retried and succeeds.

@@ -1,4 +1,4 @@
--- compatible_from: 1
+-- expand, compatible_from: 1
 --
 -- What a worker holds and has ended changes with every commit that concerns it: there must be room for its row's versions.
 ALTER TABLE worker SET (
