@@ -75,7 +75,7 @@ class SchedulerApp(Part):
         self._replica = settings.replica or f"scheduler-{settings.grpc.port}"
         self._database_url = database_url
         self._clock = clock or SystemClock()
-        self._core = CoreSettings(claim_ttl=_span(settings.executor_lease), misfire_after=_span(settings.misfire_threshold))
+        self._core = _core_settings(settings)
         self._leadership = Leadership()
         self._sessions = Sessions()
         self._outbox = OutboxSignal()
@@ -244,6 +244,18 @@ class SchedulerApp(Part):
             await part.stop()
         if self._pool is not None:
             self._pool.terminate()
+
+
+def _core_settings(settings: SchedulerSettings) -> CoreSettings:
+    """What of a replica's settings the rules go by."""
+    return CoreSettings(
+        claim_ttl=_span(settings.executor_lease),
+        misfire_after=_span(settings.misfire_threshold),
+        live_tasks_max=settings.live_tasks_max,
+        project_live_tasks_max=settings.project_live_tasks,
+        project_tasks_per_second=settings.project_tasks_per_second,
+        lost_attempts_max=settings.lost_attempts_max,
+    )
 
 
 def _span(length: timedelta) -> Span:

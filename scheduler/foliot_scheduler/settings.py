@@ -17,13 +17,18 @@ from foliot.kit.settings import (
     duration,
     file_path,
     host_port,
+    non_negative_int,
     option,
+    positive_int,
     text,
     url,
 )
 
 BOOTSTRAP_KEY_CHARS_MIN: Final = 32
 """The shortest key of the first start: 32 hexadecimal digits hold 128 bits, which nobody tries through."""
+
+LIVE_TASKS_MAX: Final = 50_000_000
+"""The most live tasks that may be asked for: 30 GB of a leader's memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,26 @@ class SchedulerSettings:
         duration, default=timedelta(seconds=60), minimum=timedelta(seconds=1), maximum=timedelta(days=1)
     )
     """How late a schedule's run may start and still count as in time; a later one is left to the schedule's misfire policy."""
+
+    live_tasks_max: int = option(positive_int, default=2_000_000, maximum=LIVE_TASKS_MAX, placeholder="N")
+    """How many tasks may live (wait or run) at once. The leader holds them in memory, about 600 bytes each; more are refused."""
+
+    project_live_tasks_max: int | None = option(positive_int, default=None, maximum=LIVE_TASKS_MAX, placeholder="N")
+    """How many tasks of one project may live at once, so that one project does not fill the scheduler; three quarters of
+    --live-tasks-max by default."""
+
+    project_tasks_per_second: int = option(non_negative_int, default=0, maximum=1_000_000, placeholder="N")
+    """How many tasks callers may ask for in one project and second, on average over a while; 0: no limit."""
+
+    commit_latency_max: timedelta = option(
+        duration, default=timedelta(seconds=2), minimum=timedelta(milliseconds=10), maximum=timedelta(minutes=1)
+    )
+    """How long a commit may take before new work is refused until commits are faster again. Results, cancels and reads go on. A
+    leader whose commits take longer than the default confirms no heartbeats any more."""
+
+    lost_attempts_max: int = option(non_negative_int, default=10, maximum=1_000, placeholder="N")
+    """How often a task may be lost with its worker and be given to another; lost once more, it has most likely killed them, and
+    ends failed."""
 
     history_retention: timedelta = option(
         duration, default=timedelta(days=30), minimum=timedelta(days=1), maximum=timedelta(days=3650)
@@ -104,6 +129,13 @@ class SchedulerSettings:
         check_jwt(self.jwt_secret_file, self.jwt_jwks, insecure=self.insecure)
         if self.bootstrap_key is not None and len(self.bootstrap_key) < BOOTSTRAP_KEY_CHARS_MIN:
             raise FieldError("bootstrap_key", f"must have at least {BOOTSTRAP_KEY_CHARS_MIN} characters")
+
+    @property
+    def project_live_tasks(self) -> int:
+        """How many tasks of one project may live at once."""
+        if self.project_live_tasks_max is not None:
+            return self.project_live_tasks_max
+        return max(1, self.live_tasks_max * 3 // 4)
 
     @property
     def auth_required(self) -> bool:

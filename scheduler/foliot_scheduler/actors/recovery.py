@@ -208,7 +208,7 @@ def _restore_task(state: State, row: asyncpg.Record, plans: TaskPlans, checkpoin
         row_state=TaskState(row["state"]),
     )
     task.row_priority = task.plan.priority
-    state.tasks[task.id] = task
+    state.add_task(task)
     if run is not None:
         run.tasks[position] = task
         run.open_tasks += 1

@@ -48,7 +48,8 @@ def refused(refusal: Refusal) -> FoliotError:
     """What a caller is told of a wish that was not granted."""
     reason = _REASONS.get(refusal.reason, ErrorReason.INTERNAL)
     metadata = {key: _RAW_ID.sub(_canonical, value) for key, value in refusal.metadata.items()}
-    return FoliotError(reason, refusal.message, metadata=metadata, retry_after_s=_RETRY_S.get(reason))
+    retry_after_s = _RETRY_S.get(reason) if refusal.retry_after is None else refusal.retry_after / 1e6
+    return FoliotError(reason, refusal.message, metadata=metadata, retry_after_s=retry_after_s)
 
 
 def _canonical(found: re.Match[str]) -> str:

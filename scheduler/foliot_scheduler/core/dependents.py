@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foliot_scheduler.core import tasks
+from foliot_scheduler.core.admission import lacks_room
 from foliot_scheduler.core.readiness import Readiness, readiness
 from foliot_scheduler.core.subscriptions import WebhookEvent
 from foliot_scheduler.core.transitions import TaskEvent, TaskState, next_task_state
@@ -34,7 +35,7 @@ def revive(state: State, task: Task) -> None:
     task.error = task.worker_address = ""
     task.failed_attempts = task.lost_attempts = 0
     task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
-    state.tasks[task.id] = task
+    state.add_task(task)
     state.write_task(task)
     writes = state.effects.writes
     writes.relabelled.discard(task.id)
@@ -68,7 +69,7 @@ def _ask_again(state: State, task: Task, ended: dict[TaskId, TaskState]) -> None
             if end is None:
                 return  # it was live when it was read: its end is being committed
             known[dependency] = end
-    if len(state.tasks) >= state.settings.live_tasks_max:
+    if lacks_room(state, task.project, 1):
         return
     tasks.attach(state, task, known)
     if readiness(task) is Readiness.NEVER:

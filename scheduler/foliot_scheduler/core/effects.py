@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from foliot_scheduler.core.subscriptions import WebhookId
-    from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
+    from foliot_scheduler.core.types import JobId, Micros, Project, RunId, Span, TaskId, Token, WorkerId
 
 
 class AttemptRecord(NamedTuple):
@@ -152,12 +152,15 @@ class WriteSet:
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
     """Why a wish was not granted; nothing was changed."""
 
-    def __init__(self, reason: str, message: str, metadata: Mapping[str, str] | None = None) -> None:
-        """Take a reason (the name of an ErrorReason, lower case), a text for people, and details for programs."""
+    def __init__(
+        self, reason: str, message: str, metadata: Mapping[str, str] | None = None, *, retry_after: Span | None = None
+    ) -> None:
+        """Take a reason (the name of an ErrorReason, lower case), a text for people, details for programs, when to ask again."""
         super().__init__(message)
         self.reason = reason
         self.message = message
         self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
 
 
 class Repeated(NamedTuple):

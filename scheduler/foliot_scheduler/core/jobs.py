@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foliot_scheduler.core import submissions, tasks
+from foliot_scheduler.core.admission import admit, lacks_room, note_admitted
 from foliot_scheduler.core.cron import jitter_us
 from foliot_scheduler.core.effects import FireRecord, Refusal, Repeated
 from foliot_scheduler.core.model import ConcurrencyPolicy, Job, JobState, MisfirePolicy, Run, SchedulePlan, Trigger, TriggerRule
@@ -118,6 +119,7 @@ def trigger(state: State, command: commands.TriggerJob) -> Run | Repeated:
     check_room(state, job)
     if command.obeys_policy:
         _make_way(state, job)
+    note_admitted(state, job.project, len(job.plan.nodes))
     run = start(state, job, Trigger.MANUAL, None, command.traceparent)
     state.remember(command.project, command.once, run.id)
     return run.snapshot()
@@ -127,7 +129,7 @@ def check_room(state: State, job: Job) -> None:
     """Refuse a run that somebody asks for where the job, or the scheduler, has no room for it."""
     if job.plan.max_active_runs and len(job.active_runs) >= job.plan.max_active_runs:
         raise Refusal("wrong_state", f"{len(job.active_runs)} runs go on; the job allows no more", {"state": job.state})
-    submissions.admit(state, len(job.plan.nodes))
+    admit(state, job.project, len(job.plan.nodes))
 
 
 def _make_way(state: State, job: Job) -> None:
@@ -331,7 +333,7 @@ def _start_waiting(state: State, job: Job) -> None:
 
 def _start_due(state: State, job: Job, due_at: Micros, *, replacing: bool = False) -> None:
     """Start the run of a due time, if there is room for its tasks."""
-    if len(state.tasks) + len(job.plan.nodes) > state.settings.live_tasks_max:
+    if lacks_room(state, job.project, len(job.plan.nodes)):
         _record(state, job, due_at, None, "overloaded")
         return
     if replacing:

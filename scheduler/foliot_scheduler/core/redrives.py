@@ -11,6 +11,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from foliot_scheduler.core import jobs
+from foliot_scheduler.core.admission import note_admitted
 from foliot_scheduler.core.effects import Redriven, Refusal, Repeated
 from foliot_scheduler.core.model import JobState, Trigger
 
@@ -33,6 +34,7 @@ def redrive(state: State, command: commands.RedriveRun) -> Run | Repeated:
         raise Refusal("wrong_state", "the job of the run was deleted", {"state": JobState.DELETED})
     jobs.adopt(state, job)
     jobs.check_room(state, job)
+    note_admitted(state, job.project, len(job.plan.nodes))
     run = jobs.start(state, job, Trigger.REDRIVE, None, command.traceparent, redrive_of=command.run_id)
     state.effects.writes.redriven.append(Redriven(command.run_id, run.id))
     state.redriven[command.run_id] = (state.now, run.id)

@@ -47,7 +47,7 @@ def create_run(
             parents_open=graph.dependency_counts[position],
         )
         run.tasks.append(task)
-        state.tasks[task.id] = task
+        state.add_task(task)
         state.effects.writes.tasks[task.id] = task
         if state.listening:
             note_task(state, task, WebhookEvent.TASK_CREATED)

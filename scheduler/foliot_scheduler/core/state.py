@@ -50,6 +50,10 @@ class CoreSettings:
     """Keeps a task that every worker gives back from being leased, and its attempts from being written, all the time."""
     live_tasks_max: int = 2_000_000
     """More live tasks than this are refused with OVERLOADED: at about 600 bytes each they fill 1.2 GB of the leader."""
+    project_live_tasks_max: int = 1_500_000
+    """The same of one project: three quarters of the whole, so that one project does not fill the scheduler."""
+    project_tasks_per_second: int = 0
+    """Tasks that callers may ask for in one project and second, on average; 0: no limit. See `admission.py`."""
     misfire_after: Span = Span(60 * SECOND)
     """A fire later than this is a misfire (the schedules API's decision)."""
     fire_all_max: int = 100
@@ -87,6 +91,7 @@ class CoreSettings:
 
     def __post_init__(self) -> None:
         """Check what the rules take for granted."""
+        assert self.project_tasks_per_second >= 0, "a pace is a number of tasks"
         assert 0 < self.fire_all_max < self.fires_per_tick, "catching up must leave fewer due times than it deals with"
 
 
@@ -113,6 +118,7 @@ class State:
         "_counter",
         "_key_order",
         "_keys",
+        "ahead_until",
         "batches",
         "decisions_left",
         "draw",
@@ -124,6 +130,7 @@ class State:
         "jobs",
         "leases",
         "listening",
+        "live_by_project",
         "new_id",
         "now",
         "ready",
@@ -146,7 +153,11 @@ class State:
         self.draw = draw
         self.now = Micros(0)
         self.tasks: dict[TaskId, Task] = {}
-        """Live tasks."""
+        """Live tasks; changed by `add_task` and `drop_task` alone."""
+        self.live_by_project: dict[Project, int] = {}
+        """How many of them each project has; projects without any are not in it."""
+        self.ahead_until: dict[Project, Micros] = {}
+        """Until when projects are ahead of the pace that they are allowed; some until a time that has passed."""
         self.runs: dict[RunId, Run] = {}
         """Live runs."""
         self.jobs: dict[JobId, Job] = {}
@@ -179,6 +190,21 @@ class State:
         """Ended tasks that commands changed lately: when, and the mark of their row now; None while they live or are deleted."""
         self.redriven: OrderedDict[RunId, tuple[Micros, RunId]] = OrderedDict()
         """Dead letters that were redriven lately: when, and by which run."""
+
+    def add_task(self, task: Task) -> None:
+        """Take a live task in."""
+        self.tasks[task.id] = task
+        live = self.live_by_project
+        live[task.project] = live.get(task.project, 0) + 1
+
+    def drop_task(self, task: Task) -> None:
+        """Leave out a task that lives no longer."""
+        del self.tasks[task.id]
+        left = self.live_by_project[task.project] - 1
+        if left:
+            self.live_by_project[task.project] = left
+        else:
+            del self.live_by_project[task.project]
 
     def next_tokens(self, count: int) -> Token:
         """Reserve consecutive fencing tokens and return the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foliot_scheduler.core import dependents, leases, tasks
+from foliot_scheduler.core.admission import admit, note_admitted
 from foliot_scheduler.core.effects import AttemptRecord, Refusal, Repeated
 from foliot_scheduler.core.model import Outcome, Stored, Task
 from foliot_scheduler.core.readiness import count_parent
@@ -26,10 +27,10 @@ def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] |
     repeated = state.repeated(command.project, command.once)
     if repeated is not None:
         return repeated
-    admit(state, len(command.tasks))
     for new in command.tasks:
         if new.depends_on:
             _check_dependencies(state, command.project, new.depends_on, command.ended)
+    admit(state, command.project, len(command.tasks))
     created: list[Task] = []
     writes = state.effects.writes
     for plan, depends_on, trigger_rule in command.tasks:
@@ -43,7 +44,8 @@ def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] |
             depends_on=depends_on,
             traceparent=command.traceparent,
         )
-        state.tasks[task.id] = writes.tasks[task.id] = task
+        state.add_task(task)
+        writes.tasks[task.id] = task
         if state.listening:
             note_task(state, task, WebhookEvent.TASK_CREATED)
         if depends_on:
@@ -51,14 +53,9 @@ def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] |
         else:
             tasks.release(state, task)
         created.append(task)
+    note_admitted(state, command.project, len(created))
     state.remember(command.project, command.once, b"".join([task.id for task in created]))
     return created[0].snapshot() if len(created) == 1 else [task.id for task in created]
-
-
-def admit(state: State, count: int) -> None:
-    """Raise Refusal if so many more live tasks are too many."""
-    if len(state.tasks) + count > state.settings.live_tasks_max:
-        raise Refusal("overloaded", f"{len(state.tasks)} tasks have not ended; the limit is {state.settings.live_tasks_max}")
 
 
 def _check_dependencies(state: State, project: Project, depends_on: Iterable[TaskId], ended: dict[TaskId, TaskState]) -> None:
@@ -182,7 +179,7 @@ def delete(state: State, command: commands.DeleteTask) -> None:
         for child in task.children or ():  # they started without it; a change may have them wait again, but not for this one
             child.parents_open -= 1
             count_parent(child, TaskState.CANCELLED)
-        del state.tasks[task.id]
+        state.drop_task(task)
         task.state = next_task_state(task.state, TaskEvent.CANCELLED)  # whatever still knows it leaves it alone
     state.note_record_used(task, ended=False)
     writes = state.effects.writes
@@ -230,7 +227,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
         )
     if task.run_id is not None:
         raise Refusal("wrong_state", "the task belongs to a run: trigger the job again", {"state": task.state})
-    admit(state, 1)
+    admit(state, task.project, 1)
     if task.outcome is not None:
         state.effects.writes.attempts.append(
             AttemptRecord(
@@ -245,6 +242,7 @@ def retry(state: State, command: commands.RetryTask) -> Task | Repeated:
                 task.error,
             )
         )
+    note_admitted(state, task.project, 1)
     dependents.revive(state, task)
     task.retried = True
     # Its dependencies had their say when it first ran, or did not succeed: whoever retries it wants it to run now.

@@ -142,7 +142,7 @@ def end(state: State, task: Task, event: TaskEvent) -> None:
     task.state = next_task_state(task.state, event)
     task.ended = state.now
     task.due = None
-    del state.tasks[task.id]
+    state.drop_task(task)
     state.write_task(task)
     if task.id in state.records_used:
         state.note_record_used(task, ended=True)

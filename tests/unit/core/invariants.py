@@ -25,6 +25,7 @@ def check_engine(engine: Engine) -> None:
     assert not state.ended_runs
     undecided = set(state.undecided)
     assert all(task.run is not None for task in undecided)
+    assert state.live_by_project == Counter(task.project for task in state.tasks.values())
     for task in state.tasks.values():
         _check_task(task, is_undecided=task in undecided)
     _check_leases(state)
