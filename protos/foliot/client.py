@@ -95,7 +95,9 @@ class Client:
     """A client of the cluster whose replicas listen on `addresses` ("host:port", one or several).
 
     `credentials` is an API key or a JWT, `project` the project to work in where authentication is off, `tls` secures
-    the connection (without it, it is in clear). `timeout_s` is the deadline of calls that name none.
+    the connection (without it, it is in clear). `timeout_s` is the deadline of calls that name none. Calls that an
+    overloaded scheduler refuses are repeated, too, after the delay that it told and a while more, drawn at random;
+    `waits_out_overload=False` has them raise `FoliotError` OVERLOADED at once.
 
     The services' methods take the request message and, as gRPC's do, `timeout` (seconds, all repetitions together) and
     further `metadata`; to await them gives the response message, or raises `FoliotError`. Methods that answer a
@@ -112,6 +114,7 @@ class Client:
         project: str | None = None,
         tls: Tls | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        waits_out_overload: bool = True,
         clock: Clock | None = None,
     ) -> None:
         given = [addresses] if isinstance(addresses, str) else list(addresses)
@@ -125,6 +128,7 @@ class Client:
             _entries(credentials, project),
             timeout_s,
             SystemClock() if clock is None else clock,
+            waits=waits_out_overload,
         )
 
     def acting_as(self, *, credentials: str | None = None, project: str | None = None) -> Client:

@@ -40,7 +40,8 @@ def run(settings: GatewaySettings) -> int:
     made: list[GatewayApp] = []
 
     def make() -> Sequence[Part]:
-        client = Client([str(address) for address in settings.scheduler])
+        # Callers are told of an overload at once: requests that wait for it to end would only add to what waits.
+        client = Client([str(address) for address in settings.scheduler], waits_out_overload=False)
         made.append(GatewayApp(settings, client))
         return [ClientPart(client), *made]
 

@@ -23,6 +23,10 @@ from foliot.kit.telemetry import inject_metadata
 # A fail-over takes tens of milliseconds, so the first pauses are short.
 _BACKOFF: Final = Backoff(initial_s=0.05, max_s=2.0)
 
+# What is added to the delay that an overloaded scheduler told: drawn anew each time, so that those who were refused together
+# do not come back together, and growing, because it may tell every caller the same.
+_OVERLOAD_BACKOFF: Final = Backoff(initial_s=0.5, max_s=8.0)
+
 _KEY_FIELD: Final = "idempotency_key"
 
 NEW_KEY_ENTRY: Final = "foliot-new-key"
@@ -92,18 +96,20 @@ class Replicas:
 class Following:
     """What the generated stubs take for a channel: makes callables that find a replica, repeat and translate errors.
 
-    Calls carry `entries` and the current trace, and end after `timeout_s` seconds unless they say otherwise.
+    Calls carry `entries` and the current trace, and end after `timeout_s` seconds unless they say otherwise. `waits` says
+    whether those that are refused because too much work waits are repeated.
     """
 
-    def __init__(self, replicas: Replicas, entries: MetadataEntries, timeout_s: float, clock: Clock) -> None:
+    def __init__(self, replicas: Replicas, entries: MetadataEntries, timeout_s: float, clock: Clock, *, waits: bool) -> None:
         self.replicas = replicas
         self.timeout_s = timeout_s
         self.clock = clock
+        self.waits = waits
         self._entries = entries
 
     def with_metadata(self, entries: MetadataEntries) -> Following:
         """Answer another of the same replicas whose calls carry other entries."""
-        return Following(self.replicas, entries, self.timeout_s, self.clock)
+        return Following(self.replicas, entries, self.timeout_s, self.clock, waits=self.waits)
 
     def metadata(self, further: Iterable[tuple[str, Any]] = ()) -> tuple[tuple[str, Any], ...]:
         """Join the client's entries with a call's own, which win."""
@@ -139,6 +145,8 @@ class _Attempts:
         self._limit_s = following.timeout_s if timeout_s is None else timeout_s
         self._deadline = self._clock.monotonic() + self._limit_s
         self._failures = 0
+        self._waits = following.waits
+        self._refusals = 0
         self.replica = self._replicas.current
 
     @property
@@ -147,18 +155,27 @@ class _Attempts:
 
     def progressed(self) -> None:
         """Count from the start again: the call works."""
-        self._failures = 0
+        self._failures = self._refusals = 0
         self._deadline = self._clock.monotonic() + self._limit_s
 
     async def wait_next(self, error: FoliotError) -> None:
-        """Pause and go on to the next address. Raises the error if it is final, or no time is left."""
+        """Pause, and go on to the next address where this one failed. Raises the error if it is final, or no time is left."""
+        if self._waits and error.reason is ErrorReason.OVERLOADED:
+            # Any other replica would ask the same leader.
+            self._refusals += 1
+            if self._failures:
+                error.metadata["repeated"] = "true"
+            await self._pause(error, (error.retry_after_s or 0.0) + _OVERLOAD_BACKOFF.delay(self._refusals, self._clock))
+            return
         if error.code is not grpc.StatusCode.UNAVAILABLE:
             if self._failures:
                 error.metadata["repeated"] = "true"
             raise error
         self._failures += 1
         self._replicas.leave(self.replica)
-        pause_s = max(error.retry_after_s or 0.0, _BACKOFF.delay(self._failures, self._clock))
+        await self._pause(error, max(error.retry_after_s or 0.0, _BACKOFF.delay(self._failures, self._clock)))
+
+    async def _pause(self, error: FoliotError, pause_s: float) -> None:
         if pause_s >= self.remaining_s:
             raise error
         await self._clock.sleep(pause_s)
@@ -226,7 +243,8 @@ class _UnaryMethod:
             except FoliotError as error:
                 if self._method in _SENT_ONCE:
                     raise
-                mark = ()
+                if error.reason is not ErrorReason.OVERLOADED:
+                    mark = ()  # it may have taken effect; what is refused has not
                 await attempts.wait_next(error)
 
 

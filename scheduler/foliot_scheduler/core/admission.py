@@ -45,7 +45,7 @@ def lacks_room(state: State, project: Project, count: int) -> Refusal | None:
 
 
 def admit(state: State, project: Project, count: int) -> None:
-    """Let a caller's wish for so many more tasks pass. Raises Refusal if they are too many, or come too fast for their project."""
+    """Let a caller's wish for so many more tasks pass. Raises Refusal if they are too many, or ahead of their project's pace."""
     refusal = lacks_room(state, project, count)
     if refusal is not None:
         raise refusal

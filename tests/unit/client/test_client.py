@@ -255,6 +255,62 @@ async def test_pauses_follow_the_servers_word_and_eat_into_the_deadline() -> Non
     assert second < 45
 
 
+def overloaded(retry_after_s: float) -> Failing:
+    return failing(FoliotError(ErrorReason.OVERLOADED, "too much waits", retry_after_s=retry_after_s))
+
+
+async def test_an_overloaded_scheduler_is_asked_again_after_the_delay_it_told_and_never_sooner() -> None:
+    first, second = Replica(), Replica()
+    first.failures = [overloaded(3.0), overloaded(3.0)]
+    clock = ManualClock()
+    async with connected(first, second, clock=clock) as client:
+        call = asyncio.ensure_future(client.tasks.SubmitTask(REQUEST))
+        for tries in (1, 2):
+            await clock.wait_sleepers(1)
+            assert len(first.submitted) == tries
+            clock.advance(2.9)
+            assert clock.sleeper_count == 1
+            clock.advance(tries * 0.5 + 0.1)  # the most that is drawn, doubled with each refusal
+        answer = await call
+        assert answer.task.id == first.address, "any other replica would ask the same leader"
+    assert len({request.idempotency_key for request in first.submitted}) == 1
+    assert ["foliot-new-key" in entries for entries in first.metadata] == [True] * 3, "what is refused has done nothing"
+
+
+async def test_those_who_were_refused_together_do_not_come_back_together() -> None:
+    replica = Replica()
+    replica.failures = [overloaded(1.0) for _ in range(10)]
+    clock = ManualClock()
+    async with connected(replica, clock=clock) as client:
+        calls = [asyncio.ensure_future(client.tasks.SubmitTask(REQUEST)) for _ in range(10)]
+        await clock.wait_sleepers(10)
+        clock.advance(1.25)  # half of the most that is drawn for the first repetition
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        assert clock.sleeper_count > 0
+        clock.advance(0.5)
+        await asyncio.gather(*calls)
+
+
+async def test_a_refusal_is_raised_where_no_time_is_left_to_wait_it_out() -> None:
+    replica = Replica()
+    replica.failures = [overloaded(60.0)]
+    async with connected(replica) as client:
+        with pytest.raises(FoliotError) as caught:
+            await client.tasks.SubmitTask(REQUEST)
+    assert (caught.value.reason, caught.value.retry_after_s) == (ErrorReason.OVERLOADED, 60.0)
+    assert "repeated" not in caught.value.metadata
+
+
+async def test_a_client_that_does_not_wait_out_an_overload_raises_it_at_once() -> None:
+    replica = Replica()
+    replica.failures = [overloaded(0.1)]
+    async with connected(replica, waits_out_overload=False) as client:
+        with pytest.raises(FoliotError) as caught:
+            await client.acting_as(project="p").tasks.SubmitTask(REQUEST)
+    assert caught.value.reason is ErrorReason.OVERLOADED
+    assert len(replica.submitted) == 1
+
+
 async def test_a_deadline_that_passes_keeps_its_status() -> None:
     replica = Replica()
     replica.hold = True
