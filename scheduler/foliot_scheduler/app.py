@@ -14,6 +14,7 @@ from foliot.kit.guarded_http import guarded_transport
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import HostPort
+from foliot_scheduler.actors.backlog import BacklogLimits
 from foliot_scheduler.actors.elector import SHARD, Elector
 from foliot_scheduler.actors.establish import Establisher
 from foliot_scheduler.actors.leadership import Leadership
@@ -142,6 +143,7 @@ class SchedulerApp(Part):
             settings=self._core,
             shard=SHARD,
             outbox=self._outbox,
+            limits=BacklogLimits(commit_s_max=self._settings.commit_latency_max.total_seconds()),
         )
         elector = Elector(
             connect=connect,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asyncpg import Connection, Record
 
     from foliot.kit.clock import Clock
+    from foliot_scheduler.actors.backlog import BacklogLimits
     from foliot_scheduler.actors.elector import Connect
     from foliot_scheduler.actors.outbox_signal import OutboxSignal
     from foliot_scheduler.actors.sessions import Sessions
@@ -38,6 +39,7 @@ class Establisher:
         settings: CoreSettings,
         shard: int,
         outbox: OutboxSignal | None = None,
+        limits: BacklogLimits | None = None,
     ) -> None:
         """Take where a connection for loading comes from (it is closed afterwards), and what a term shares with the process."""
         self._connect = connect
@@ -46,6 +48,7 @@ class Establisher:
         self._settings = settings
         self._shard = shard
         self._outbox = outbox
+        self._limits = limits
 
     async def __call__(self, conn: Connection[Record], term: Term) -> LeaderTerm[EncodedCommit]:
         """Return the term, ready to run; its commits go over `conn`, which holds the lock."""
@@ -70,5 +73,11 @@ class Establisher:
             seconds=round(self._clock.monotonic() - began, 3),
         )
         return LeaderTerm(
-            term=term, engine=engine, writer=committer, sessions=self._sessions, clock=self._clock, outbox=self._outbox
+            term=term,
+            engine=engine,
+            writer=committer,
+            sessions=self._sessions,
+            clock=self._clock,
+            outbox=self._outbox,
+            limits=self._limits,
         )

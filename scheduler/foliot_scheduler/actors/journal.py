@@ -86,6 +86,12 @@ class Journal(Generic[Encoded]):
         self._work = asyncio.Event()
         self._trusted_until = float("-inf")
         self._pulsed_at = float("-inf")
+        self._sent_at: float | None = None
+        """When the commit or pulse under way was sent; None while there is none."""
+        self._sent_rows = 0
+        self._took_s = 0.0
+        """How long the last one took."""
+        self._took_rows = 0
         self._store_clock = StoreClock(clock)
 
     @property
@@ -96,6 +102,15 @@ class Journal(Generic[Encoded]):
     def now_us(self) -> Micros:
         """Answer the store's time, as of the latest proof."""
         return self._store_clock.now_us()
+
+    @property
+    def pace(self) -> tuple[float, int]:
+        """How long the commit under way has taken by now, in seconds, or the last one if that took longer; and its rows."""
+        if self._sent_at is not None:
+            so_far_s = self._clock.monotonic() - self._sent_at
+            if so_far_s > self._took_s:
+                return so_far_s, self._sent_rows
+        return self._took_s, self._took_rows
 
     def notify(self) -> None:
         """Say that there is something to take; may be said more often than there is."""
@@ -109,11 +124,12 @@ class Journal(Generic[Encoded]):
             effects = self._take()
             if effects.writes:
                 encoded = self._writer.encode(effects.writes)
-                sent_at = self._clock.monotonic()
+                sent_at = self._begin(len(effects.writes.tasks))
                 await self._writer.commit(encoded)
                 self._trusted_until = sent_at + TRUST_S
+                self._note_took(sent_at)
                 _COMMITS.add()
-                _COMMIT_SECONDS.observe(self._clock.monotonic() - sent_at)
+                _COMMIT_SECONDS.observe(self._took_s)
                 _TASKS_WRITTEN.add(len(effects.writes.tasks))
             self._release(effects)
             if self._clock.monotonic() - self._pulsed_at >= PULSE_S:
@@ -121,11 +137,22 @@ class Journal(Generic[Encoded]):
 
     async def prove(self) -> None:
         """Prove the term; once before the first command is taken, so that the time is known."""
-        sent_at = self._clock.monotonic()
+        sent_at = self._begin(0)
         store_us = await self._writer.pulse()
+        self._note_took(sent_at)
         self._store_clock.set(store_us, asked_at=sent_at)
         self._pulsed_at = sent_at
         self._trusted_until = sent_at + TRUST_S
+
+    def _begin(self, rows: int) -> float:
+        """Note that a commit or pulse is sent now, and return when that is."""
+        self._sent_at, self._sent_rows = self._clock.monotonic(), rows
+        return self._sent_at
+
+    def _note_took(self, sent_at: float) -> None:
+        """Note that it has ended well."""
+        self._took_s, self._took_rows = self._clock.monotonic() - sent_at, self._sent_rows
+        self._sent_at = None
 
     async def _gather(self) -> None:
         """Give way to the loop while that brings more to commit; an idle leader loses a few dozen microseconds by it."""

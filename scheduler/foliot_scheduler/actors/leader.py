@@ -12,13 +12,14 @@ import asyncio
 from collections import Counter as Counts
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.logs import get_logger
-from foliot.kit.mailbox import Mailbox, MailboxClosed, MailboxFull
+from foliot.kit.mailbox import Mailbox, MailboxClosed
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
+from foliot_scheduler.actors.backlog import Backlog, BacklogLimits, Load, Weight, weight_of
 from foliot_scheduler.actors.journal import Encoded, Journal, Writer
 from foliot_scheduler.core.commands import CancelRun, RedriveRun, Tick, TriggerJob
 from foliot_scheduler.core.types import Micros
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.model import Worker
     from foliot_scheduler.core.types import JobId, TaskId
 
-MAILBOX_MAX = 20_000
-"""Commands that may wait for the engine: about a second of work for it, so that overload is told, not queued."""
-
 UNCOMMITTED_MAX = 20_000
 """Changed tasks that may wait for the next commit before the engine pauses: a commit of so many takes about half a second.
-Behind a slow one the mailbox fills instead, and callers are told OVERLOADED; else each commit would be larger than the last."""
+Behind a slow one the backlog grows instead, and callers are told OVERLOADED; else each commit would be larger than the last."""
+
+UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes that commands may add to the next commit before the engine pauses: a tenth of what PostgreSQL takes in one statement, and
+with the largest message on top still less than a second of its work."""
 
 LARGE = (TriggerJob, RedriveRun, CancelRun)
 """Commands of which one may change 100,000 tasks, which takes 1 to 2 s to commit. Several of them must not become one commit: a
@@ -61,7 +63,15 @@ _WORKERS = Gauge(
 )
 _TASKS_READY = Gauge("foliot_tasks_ready", unit="tasks", description="Tasks that wait for a worker.")
 _LEASES_OPEN = Gauge("foliot_leases_open", unit="leases", description="Leases that workers hold.")
-_COMMANDS_WAITING = Gauge("foliot_leader_commands_waiting", unit="commands", description="Commands that wait for the engine.")
+_COMMANDS_WAITING = Gauge(
+    "foliot_leader_commands_waiting", unit="commands", description="Commands that were taken and are not committed yet."
+)
+_BYTES_WAITING = Gauge(
+    "foliot_leader_bytes_waiting", unit="bytes", description="Specs, outputs and checkpoints that are not committed yet."
+)
+_REFUSED = Counter(
+    "foliot_leader_refusals_total", unit="commands", description="Commands that were refused because too much waited."
+)
 
 _EVENTS = Counter("foliot_webhook_events_total", unit="events", description="Events that went into the outbox, for each webhook.")
 
@@ -83,6 +93,10 @@ class Envelope(NamedTuple):
 
     command: Command
     reply: asyncio.Future[Reply] | None
+    weight: Weight
+
+
+_TICK: Final = Envelope(Tick(), None, Weight(0, 0))
 
 
 def _uncommitted(engine: Engine) -> int:
@@ -114,14 +128,22 @@ class LeaderTerm(Generic[Encoded]):
         sessions: Sessions,
         clock: Clock,
         outbox: OutboxSignal | None = None,
+        limits: BacklogLimits | None = None,
     ) -> None:
-        """Take the term, an engine that holds the live state, where commits go, the open worker streams, and who sends events."""
+        """Take the term, an engine with the live state, where commits go, worker streams, who sends events, how much may wait."""
         self.term = term
         self._engine = engine
         self._sessions = sessions
         self._outbox = outbox
         self._clock = clock
-        self._mailbox: Mailbox[Envelope] = Mailbox(MAILBOX_MAX)
+        limits = limits or BacklogLimits()
+        self._backlog = Backlog(limits)
+        """All that was taken and is not committed yet."""
+        self._gathered = Load()
+        """What of it goes into the next commit."""
+        self._leaving = Load()
+        """What of it is in the commit under way."""
+        self._mailbox: Mailbox[Envelope] = Mailbox(limits.reports_max)
         self._drained: deque[Envelope] = deque()
         """Commands that were taken from the mailbox and not applied yet."""
         self._put_off: list[Envelope] = []
@@ -150,12 +172,16 @@ class LeaderTerm(Generic[Encoded]):
 
     def post(self, command: Command, reply: asyncio.Future[Reply] | None = None) -> None:
         """Put a command into the mailbox. Raises FoliotError NO_LEADER or OVERLOADED."""
+        refusal = self._backlog.refusal(command, *self.journal.pace)
+        if refusal is not None and not self._mailbox.closed:
+            _REFUSED.add()
+            raise refusal
+        weight = weight_of(command)
         try:
-            self._mailbox.put(Envelope(command, reply))
-        except MailboxFull:
-            raise FoliotError(ErrorReason.OVERLOADED, "too many requests wait for the leader", retry_after_s=1.0) from None
+            self._mailbox.put(Envelope(command, reply, weight))
         except MailboxClosed:
             raise no_leader() from None
+        self._backlog.taken(weight)
 
     async def run(self) -> None:
         """Lead until the term is over; raises Fenced, StoreUnavailable, or whatever bug ended it."""
@@ -173,13 +199,13 @@ class LeaderTerm(Generic[Encoded]):
     async def drain(self) -> None:
         """Take no more commands, and wait until what was taken is committed."""
         self._mailbox.close()
-        while len(self._mailbox) or self._put_off or self._waiting or self._in_commit:
+        while len(self._mailbox) or self._drained or self._put_off or self._waiting or self._in_commit:
             await self._clock.sleep(TIMER_RESOLUTION_S)
 
     async def _decide(self) -> None:
         engine = self._engine
         while True:
-            while _uncommitted(engine) > UNCOMMITTED_MAX:
+            while _uncommitted(engine) > UNCOMMITTED_MAX or self._commit_is_full():
                 self._taken.clear()
                 await self._taken.wait()
             self._drained.extend(self._put_off)
@@ -192,15 +218,20 @@ class LeaderTerm(Generic[Encoded]):
             self.journal.notify()
 
     def _portion(self) -> Iterator[Command]:
-        """Give what was drained, one by one; large commands are put off once so much has changed that a commit is due."""
-        while self._drained:
+        """Give what was drained, one by one, until the next commit is full; large commands are put off once one is due."""
+        while self._drained and not self._commit_is_full():
             envelope = self._drained.popleft()
             if isinstance(envelope.command, LARGE) and _uncommitted(self._engine) > UNCOMMITTED_MAX:
                 self._put_off.append(envelope)
                 continue
             # Noted first: should the engine find a bug, this caller is told that the term is over, like all others.
             self._waiting.append(envelope.reply)
+            self._gathered.add(envelope.weight)
             yield envelope.command
+
+    def _commit_is_full(self) -> bool:
+        """Whether commands have added so much to the next commit that no more should join it."""
+        return self._gathered.rows > UNCOMMITTED_MAX or self._gathered.size > UNCOMMITTED_BYTES_MAX
 
     async def _next_batch(self) -> list[Envelope]:
         """Wait for commands, or for the engine's next timer. Once drained there are no more: the term's end cancels the wait."""
@@ -210,7 +241,8 @@ class LeaderTerm(Generic[Encoded]):
             async with asyncio.timeout(left):
                 return await self._mailbox.drain()
         except TimeoutError:
-            return [Envelope(Tick(), None)]
+            self._backlog.taken(_TICK.weight)
+            return [_TICK]
         except MailboxClosed:
             # The journal goes on: what was taken before is committed, and its callers are answered.
             nothing_more: asyncio.Future[list[Envelope]] = asyncio.get_running_loop().create_future()
@@ -222,8 +254,10 @@ class LeaderTerm(Generic[Encoded]):
         _TASKS_LIVE.set(len(state.tasks))
         _TASKS_READY.set(state.ready.count)
         _LEASES_OPEN.set(len(state.leases))
-        _COMMANDS_WAITING.set(len(self._mailbox))
+        _COMMANDS_WAITING.set(self._backlog.commands)
+        _BYTES_WAITING.set(self._backlog.size)
         self._in_commit, self._waiting = self._waiting, []
+        self._leaving, self._gathered = self._gathered, Load()
         return self._engine.take_effects()
 
     def observe(self) -> None:
@@ -235,6 +269,8 @@ class LeaderTerm(Generic[Encoded]):
 
     def _release(self, effects: Effects) -> None:
         waiting, self._in_commit = self._in_commit, []
+        self._backlog.done(self._leaving)
+        self._leaving = Load()
         for future, reply in zip(waiting, effects.replies, strict=True):
             if future is not None and not future.done():
                 future.set_result(reply)
