@@ -53,6 +53,10 @@ fuzz: $(VENV)/.installed-dev ## send requests that nobody thought of to every AP
 bench: $(VENV)/.installed-dev ## measure, and print JSON (BENCH_ARGS for its options)
 	@$(VENV)/bin/python -m tests.bench $(BENCH_ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(VENV)/.installed-dev ## measure other schedulers beside Foliot, in turn (BENCH_ARGS for its options)
+	@$(VENV)/bin/python -m tests.bench.peers $(BENCH_ARGS)
+
 # ---------------------------------------------------------------------------------------------------------------- check
 
 .PHONY: check

@@ -27,12 +27,13 @@ def _program() -> Path:
 
 
 class RedisServer:
-    """A Redis in a process of its own, on a port that it keeps when it is started again; it stores nothing."""
+    """A Redis in a process of its own, on a port that it keeps when it is started again; it stores nothing unless durable."""
 
-    def __init__(self, folder: Path, *, password: str = "") -> None:
-        """Take a folder to run in, and a password to ask for."""
+    def __init__(self, folder: Path, *, password: str = "", durable: bool = False) -> None:
+        """Take a folder to run in, a password to ask for, and whether to keep a log that is flushed every second."""
         self._folder = folder
         self._password = password
+        self._durable = durable
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,7 +46,8 @@ class RedisServer:
     def start(self) -> None:
         """Start it, empty, and wait until it takes connections."""
         assert self._process is None
-        arguments = [str(_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        arguments = [str(_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        arguments += ["--appendonly", "yes" if self._durable else "no"]
         arguments += ["--requirepass", self._password] if self._password else []
         self._process = subprocess.Popen(
             arguments, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
