@@ -1041,9 +1041,7 @@ class Fire(_message.Message):
     run_id: _builtins.str
     """run_id is the run it started; empty when it was skipped."""
     skip_reason: _builtins.str
-    """skip_reason says why no run was started, in words; empty otherwise. Where one decision skipped more than 1,000 due times, the
-    last record of it says that later ones have none.
-    """
+    """skip_reason says why no run was started, in words; empty otherwise."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp:
         """due_at is the schedule's time, before jitter."""

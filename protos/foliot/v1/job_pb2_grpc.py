@@ -149,8 +149,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResumeJob(self, request, context):
-        """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
-        and the last of these records says so if there were more.
+        """ResumeJob starts the schedule again, from now. Every due time of the pause is recorded as skipped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,7 +170,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFires(self, request, context):
-        """ListFires answers a page of what became of a job's due times, newest first.
+        """ListFires answers a page of what became of a job's due times, newest first: of every one, however many were skipped together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,15 +46,13 @@ class JobServiceStub:
     PauseJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]
     """PauseJob stops the schedule; what runs goes on, and manual triggers still work."""
     ResumeJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]
-    """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
-    and the last of these records says so if there were more.
-    """
+    """ResumeJob starts the schedule again, from now. Every due time of the pause is recorded as skipped."""
     TriggerJob: _grpc.UnaryUnaryMultiCallable[_job_pb2.TriggerJobRequest, _job_pb2.TriggerJobResponse]
     """TriggerJob starts a run now."""
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_job_pb2.PreviewScheduleRequest, _job_pb2.PreviewScheduleResponse]
     """PreviewSchedule answers the next due times of a schedule, stored or not."""
     ListFires: _grpc.UnaryUnaryMultiCallable[_job_pb2.ListFiresRequest, _job_pb2.ListFiresResponse]
-    """ListFires answers a page of what became of a job's due times, newest first."""
+    """ListFires answers a page of what became of a job's due times, newest first: of every one, however many were skipped together."""
     AddJobTask: _grpc.UnaryUnaryMultiCallable[_job_pb2.AddJobTaskRequest, _job_pb2.AddJobTaskResponse]
     """AddJobTask adds one task to a job."""
     UpdateJobTask: _grpc.UnaryUnaryMultiCallable[_job_pb2.UpdateJobTaskRequest, _job_pb2.UpdateJobTaskResponse]
@@ -80,15 +78,13 @@ class JobServiceAsyncStub(JobServiceStub):
     PauseJob: _aio.UnaryUnaryMultiCallable[_job_pb2.PauseJobRequest, _job_pb2.PauseJobResponse]  # type: ignore[assignment]
     """PauseJob stops the schedule; what runs goes on, and manual triggers still work."""
     ResumeJob: _aio.UnaryUnaryMultiCallable[_job_pb2.ResumeJobRequest, _job_pb2.ResumeJobResponse]  # type: ignore[assignment]
-    """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
-    and the last of these records says so if there were more.
-    """
+    """ResumeJob starts the schedule again, from now. Every due time of the pause is recorded as skipped."""
     TriggerJob: _aio.UnaryUnaryMultiCallable[_job_pb2.TriggerJobRequest, _job_pb2.TriggerJobResponse]  # type: ignore[assignment]
     """TriggerJob starts a run now."""
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_job_pb2.PreviewScheduleRequest, _job_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """PreviewSchedule answers the next due times of a schedule, stored or not."""
     ListFires: _aio.UnaryUnaryMultiCallable[_job_pb2.ListFiresRequest, _job_pb2.ListFiresResponse]  # type: ignore[assignment]
-    """ListFires answers a page of what became of a job's due times, newest first."""
+    """ListFires answers a page of what became of a job's due times, newest first: of every one, however many were skipped together."""
     AddJobTask: _aio.UnaryUnaryMultiCallable[_job_pb2.AddJobTaskRequest, _job_pb2.AddJobTaskResponse]  # type: ignore[assignment]
     """AddJobTask adds one task to a job."""
     UpdateJobTask: _aio.UnaryUnaryMultiCallable[_job_pb2.UpdateJobTaskRequest, _job_pb2.UpdateJobTaskResponse]  # type: ignore[assignment]
@@ -153,9 +149,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.ResumeJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.ResumeJobResponse, _abc.Awaitable[_job_pb2.ResumeJobResponse]]:
-        """ResumeJob starts the schedule again, from now. The due times of the pause are recorded as skipped: the first 1,000,
-        and the last of these records says so if there were more.
-        """
+        """ResumeJob starts the schedule again, from now. Every due time of the pause is recorded as skipped."""
 
     @_abc_1.abstractmethod
     def TriggerJob(
@@ -179,7 +173,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_pb2.ListFiresRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_pb2.ListFiresResponse, _abc.Awaitable[_job_pb2.ListFiresResponse]]:
-        """ListFires answers a page of what became of a job's due times, newest first."""
+        """ListFires answers a page of what became of a job's due times, newest first: of every one, however many were skipped together."""
 
     @_abc_1.abstractmethod
     def AddJobTask(

@@ -62,6 +62,10 @@ _FAR_S = 2 * DAY_S
 _FIRES_KEPT = 128
 """Due times that a schedule remembers: enough for the jobs that share it to catch up together, 4 KiB at most."""
 
+_PIECES = 8
+"""How much longer, or shorter, each piece is that is searched for the latest due times: one that holds too many costs as much as
+all that are found, one that holds none costs one evaluation."""
+
 _NAMED = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -130,6 +134,31 @@ class CronSchedule:
             fires.append(due)
             due = self.next_after(due, anchor_us=anchor_us)
         return fires
+
+    def latest_between(self, start_us: Micros, end_us: Micros, limit: int, *, anchor_us: Micros = _EPOCH) -> list[Micros]:
+        """The due times later than `start_us` and not later than `end_us`, in order, the last `limit` at most.
+
+        Costs some `limit` evaluations, however long the time and however dense the schedule.
+        """
+        if self.every is not None:
+            last = min((end_us - anchor_us) // self.every, (_LAST_S * _SECOND_US - anchor_us) // self.every)
+            first = max((start_us - anchor_us) // self.every + 1, last - limit + 1, 1)
+            return [Micros(anchor_us + periods * self.every) for periods in range(first, last + 1)]
+        found: list[Micros] = []
+        # Backwards piece by piece, longer and longer ones until one holds too many; then parts of that one. Due times are whole
+        # seconds, so the shortest piece never holds too many.
+        shortest = length = limit * _SECOND_US
+        crowded: Micros | None = None
+        while end_us > start_us and len(found) < limit:
+            begin = Micros(max(start_us, end_us - length))
+            piece = self.fires_between(begin, end_us, limit + 1)
+            if len(piece) > limit:
+                crowded = begin
+            else:
+                found[:0] = piece
+                end_us = begin
+            length = length * _PIECES if crowded is None else max((end_us - crowded) // _PIECES, shortest)
+        return found[-limit:]
 
     def _evaluate(self, after_s: int) -> int | None:
         """The first due second later than `after_s`."""

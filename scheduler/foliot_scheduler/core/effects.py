@@ -11,6 +11,7 @@ from foliot_scheduler.core.subscriptions import DeliveryRecord, Webhook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from foliot_scheduler.core.cron import CronSchedule
     from foliot_scheduler.core.subscriptions import WebhookId
     from foliot_scheduler.core.types import JobId, Micros, Project, RunId, Span, TaskId, Token, WorkerId
 
@@ -35,6 +36,21 @@ class FireRecord(NamedTuple):
     job_id: JobId
     due_at: Micros
     run_id: RunId | None
+    skip_reason: str
+    decided: Micros
+
+
+class FireSpanRecord(NamedTuple):
+    """Due times that were skipped together: all of a schedule from the first to an instant, both included."""
+
+    job_id: JobId
+    since: Micros
+    """The first of them."""
+    until: Micros
+    schedule: CronSchedule
+    """By which they came."""
+    anchor: Micros
+    """What `@every` counts from."""
     skip_reason: str
     decided: Micros
 
@@ -97,6 +113,7 @@ class WriteSet:
     batches_closed: list[Token] = field(default_factory=list)
     checkpoints: dict[TaskId, CheckpointRecord] = field(default_factory=dict)
     fires: list[FireRecord] = field(default_factory=list)
+    fire_spans: list[FireSpanRecord] = field(default_factory=list)
     idempotency: list[IdempotencyRecord] = field(default_factory=list)
     workers: dict[tuple[str, WorkerId], Worker] = field(default_factory=dict)
     """By (project, empty for a worker that serves all; id)."""
@@ -119,6 +136,7 @@ class WriteSet:
             or self.attempts
             or self.checkpoints
             or self.fires
+            or self.fire_spans
             or self.idempotency
             or self.workers
             or self.tasks_deleted

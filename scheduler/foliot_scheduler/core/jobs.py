@@ -6,7 +6,8 @@ exactly one `FireRecord`, in the commit that also creates its run and moves `nex
 due time) then makes a second run of one due time impossible, whoever leads.
 
 A paused job has no timer and costs nothing: its `next_due` stays at the first due time of the pause. When the pause ends, by
-whatever change, the due times that it swallowed are recorded as skipped, so many at most.
+whatever change, the due times that it swallowed are recorded as skipped: one by one if they are few, else all in one record,
+from which the schedule tells them apart again. So each due time has its reason, and no decision takes longer for a longer pause.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from foliot_scheduler.core import submissions, tasks
 from foliot_scheduler.core.admission import admit, lacks_room, note_admitted
 from foliot_scheduler.core.cron import jitter_us
-from foliot_scheduler.core.effects import FireRecord, Refusal, Repeated
+from foliot_scheduler.core.effects import FireRecord, FireSpanRecord, Refusal, Repeated
 from foliot_scheduler.core.model import ConcurrencyPolicy, Job, JobState, MisfirePolicy, Run, SchedulePlan, Trigger, TriggerRule
 from foliot_scheduler.core.runs import create_run, end_run
 from foliot_scheduler.core.timers import JobDue
@@ -230,25 +231,21 @@ def _arm(state: State, job: Job) -> None:
 
 
 def _decide_dues(state: State, job: Job, reason: str) -> None:
-    """Decide every due time that has come, before the schedule goes or stops; one that only waits for its jitter is skipped.
-
-    Those of a pause, and what is left of a long standstill, are recorded up to `skips_max`; the last of them says that more are
-    not. So a change never takes longer than that, whatever the schedule and the time.
-    """
+    """Decide every due time that has come, before the schedule goes or stops; one that only waits for its jitter is skipped."""
     if job.fires_at is not None and job.fires_at <= state.now:
         fire(state, job)
     schedule, due = job.plan.schedule, job.next_due
     if job.state is JobState.PAUSED:
         reason = JobState.PAUSED
-    recorded = 0
-    while schedule is not None and due is not None and due <= state.now:
-        recorded += 1
-        following = schedule.cron.next_after(due, anchor_us=job.created)
-        if recorded == state.settings.skips_max and following is not None and following <= state.now:
-            _record(state, job, due, None, f"{reason}; so were all later ones up to this decision, which have no records")
-            return
-        _record(state, job, due, None, reason)
-        due = following
+    if schedule is None or due is None or due > state.now:
+        return
+    limit = state.settings.skips_max
+    dues = [due, *schedule.cron.fires_between(due, state.now, limit, anchor_us=job.created)]
+    if len(dues) > limit:
+        _record_span(state, job, schedule, state.now, reason)
+    else:
+        for each in dues:
+            _record(state, job, each, None, reason)
 
 
 def fire(state: State, job: Job) -> None:
@@ -265,9 +262,15 @@ def fire(state: State, job: Job) -> None:
         following = schedule.cron.next_after(following, anchor_us=job.created)
     catching_up = len(dues) == settings.fires_per_tick
     if catching_up:
-        # `fire_all` fires the latest ones: leave enough of them for the next round, which may be the last.
-        following = dues[-settings.fire_all_max]
-        del dues[-settings.fire_all_max :]
+        misfired = _surely_misfired(state, job, schedule)
+        if misfired > dues[-1]:
+            _record_span(state, job, schedule, misfired, "misfire")
+            dues.clear()
+            following = schedule.cron.next_after(misfired, anchor_us=job.created)
+        else:
+            # `fire_all` fires the latest ones: leave enough of them for the next round, which may be the last.
+            following = dues[-settings.fire_all_max]
+            del dues[-settings.fire_all_max :]
     _set_next(job, schedule, following)
     if catching_up:
         state.timers.add(Micros(state.now + 1), JobDue(job))  # the next round: not before others had their turn
@@ -280,6 +283,18 @@ def fire(state: State, job: Job) -> None:
             _fire_one(state, job, schedule, due_at)
         else:
             _record(state, job, due_at, None, "misfire")
+
+
+def _surely_misfired(state: State, job: Job, schedule: SchedulePlan) -> Micros:
+    """Return an instant up to which every due time from the next one on has come and is a misfire under any policy."""
+    assert job.next_due is not None
+    settings = state.settings
+    latest = schedule.cron.latest_between(
+        job.next_due, Micros(state.now - schedule.max_jitter), settings.fire_all_max, anchor_us=job.created
+    )
+    before_latest = latest[0] - 1 if len(latest) == settings.fire_all_max else job.next_due
+    # One that fires after its jitter, and later than the threshold, is none.
+    return Micros(min(before_latest, state.now - settings.misfire_after - schedule.max_jitter - 1))
 
 
 def _firing(state: State, job: Job, schedule: SchedulePlan, dues: list[Micros], *, catching_up: bool) -> frozenset[Micros]:
@@ -339,6 +354,13 @@ def _start_due(state: State, job: Job, due_at: Micros, *, replacing: bool = Fals
     if replacing:
         _cancel_active(state, job)
     _record(state, job, due_at, start(state, job, Trigger.SCHEDULE, due_at), "")
+
+
+def _record_span(state: State, job: Job, schedule: SchedulePlan, until: Micros, reason: str) -> None:
+    """Record that the next due time and all later ones up to an instant are skipped."""
+    assert job.next_due is not None
+    record = FireSpanRecord(job.id, job.next_due, until, schedule.cron, job.created, reason, state.now)
+    state.effects.writes.fire_spans.append(record)
 
 
 def _record(state: State, job: Job, due_at: Micros, run: Run | None, reason: str) -> None:

@@ -66,10 +66,11 @@ class CoreSettings:
     """No schedule fires while more changed tasks than this wait for a commit: several runs of 100,000 tasks that are due at one
     instant must not become one commit, which would take longer than a leader may be silent. The others are a little late."""
     fires_per_tick: int = 1_000
-    """Due times of one job that are dealt with before others get their turn."""
-    skips_max: int = 1_000
-    """Due times that one change of a job records as skipped, say those of a pause that ends: some 20 ms of the leader. Further
-    ones are told by the last of these records (the contract's ListFires)."""
+    """Due times of one job that are dealt with before others get their turn. Where more have come, as after a long standstill,
+    those that no policy lets fire are recorded together."""
+    skips_max: int = 100
+    """Due times that one change of a job records as skipped one by one, say those of a pause that ends. More of them are recorded
+    together, which costs the same for a year of seconds."""
     worker_row_every: Span = Span(10 * SECOND)
     """How stale a worker's stored heartbeat may be (the contract's last_heartbeat_at)."""
     worker_kept: Span = Span(1 * HOUR)

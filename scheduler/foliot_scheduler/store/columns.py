@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from foliot_scheduler.core.shapes import shape_of_plan
 
 if TYPE_CHECKING:
-    from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Redriven
+    from foliot_scheduler.core.effects import (
+        AttemptRecord,
+        CheckpointRecord,
+        FireRecord,
+        FireSpanRecord,
+        IdempotencyRecord,
+        Redriven,
+    )
     from foliot_scheduler.core.model import Job, LeaseBatch, Run, Task, Worker
 
 Columns = dict[str, Sequence[object]]
@@ -201,6 +208,21 @@ def fire_columns(records: Sequence[FireRecord]) -> Columns:
     """Decisions about due times."""
     job_ids, due, run_ids, reasons, decided = zip(*records, strict=True)
     return {"job_id": job_ids, "due": due, "run_id": run_ids, "skip_reason": reasons, "decided": decided}
+
+
+def fire_span_columns(records: Sequence[FireSpanRecord]) -> Columns:
+    """Decisions about many due times at once."""
+    job_ids, since, until, schedules, anchors, reasons, decided = zip(*records, strict=True)
+    return {
+        "job_id": job_ids,
+        "since": since,
+        "until": until,
+        "cron": [schedule.expression for schedule in schedules],
+        "timezone": [schedule.timezone for schedule in schedules],
+        "anchor": anchors,
+        "skip_reason": reasons,
+        "decided": decided,
+    }
 
 
 def answer_columns(records: Sequence[IdempotencyRecord]) -> Columns:

@@ -292,6 +292,16 @@ SELECT new.job_id, instant(new.due), new.run_id, instant(new.decided), new.skip_
 FROM fence, unnest($job_id::uuid[], $due::bigint[], $run_id::uuid[], $decided::bigint[], $skip_reason::text[])
     AS new (job_id, due, run_id, decided, skip_reason)
 
+-- insert_fire_span: due times that were skipped together
+INSERT INTO fire_span (job_id, since, until, anchor, decided_at, cron, timezone, skip_reason)
+SELECT
+    new.job_id, instant(new.since), instant(new.until), instant(new.anchor), instant(new.decided), new.cron, new.timezone,
+    new.skip_reason
+FROM fence, unnest(
+    $job_id::uuid[], $since::bigint[], $until::bigint[], $anchor::bigint[], $decided::bigint[], $cron::text[], $timezone::text[],
+    $skip_reason::text[]
+) AS new (job_id, since, until, anchor, decided, cron, timezone, skip_reason)
+
 -- insert_answer: answers kept for repeated requests
 -- A key that has run out and was not cleared away yet is taken over. One that has not must fail the commit: what the request
 -- created is part of it and must not be created twice. The null breaks the column's NOT NULL and so does that.

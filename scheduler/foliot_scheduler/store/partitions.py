@@ -83,7 +83,7 @@ TABLES: Final = (
 )
 """All partitioned tables of the schema. Names come from here alone, which is why they may be put into statements."""
 
-_ROW_WISE: Final = ("fire", "job_version", "job", "worker", "api_key")
+_ROW_WISE: Final = ("fire", "fire_span", "job_version", "job", "worker", "api_key")
 """Tables whose rows are deleted one by one after the retention; in this order, as a job goes after its versions."""
 
 

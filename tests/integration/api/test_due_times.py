@@ -13,6 +13,7 @@ from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1.job_pb2 import (
     CreateJobRequest,
     DeleteJobRequest,
+    Fire,
     Job,
     JobSpec,
     ListFiresRequest,
@@ -126,6 +127,43 @@ async def test_what_became_of_due_times_is_listed_in_pages(stack: Stack, pool: P
     assert [violation.field for violation in (await error_of(stack.client.jobs.ListFires(request))).fields] == ["page_token"]
     foreign = stack.acting_in("other").jobs.ListFires(ListFiresRequest(job_id=job.id))
     assert (await error_of(foreign)).reason is ErrorReason.NOT_FOUND
+
+
+async def test_due_times_that_were_skipped_together_are_told_one_by_one(stack: Stack, pool: Pool) -> None:
+    """Two long pauses, and single due times before, between and after them."""
+    job = await create(stack, "@daily")
+    job_id, minute = uuid.UUID(job.id).bytes, 60_000_000
+    for due in (5, 40, 80):
+        await insert(pool, "fire", job_id=job_id, due_at=due * minute, decided_at=0)
+    for since, until, reason in ((6, 39, "paused"), (50, 70, "the schedule was changed")):
+        span = {"since": since * minute, "until": until * minute + 7, "cron": "*/2 * * * *", "skip_reason": reason}
+        await insert(pool, "fire_span", job_id=job_id, decided_at=until * minute + 8, **span)
+    expected = [80, *range(70, 49, -2), 40, *range(38, 5, -2), 5]
+    fires: list[Fire] = []
+    for skipped_only in (False, True):
+        for page_size in (1, 4, 100):
+            request = ListFiresRequest(job_id=job.id, page_size=page_size, skipped_only=skipped_only)
+            fires.clear()
+            while True:
+                page = await stack.client.jobs.ListFires(request)
+                fires += page.fires
+                assert len(page.fires) == page_size or not page.next_page_token
+                if not page.next_page_token:
+                    break
+                request.page_token = page.next_page_token
+            assert [fire.due_at.seconds // 60 for fire in fires] == expected
+    reasons = {fire.due_at.seconds // 60: (fire.skip_reason, fire.decided_at.ToMicroseconds()) for fire in fires}
+    assert reasons[38] == ("paused", 39 * minute + 8)
+    assert reasons[70] == ("the schedule was changed", 70 * minute + 8)
+
+
+async def test_a_year_of_paused_seconds_is_answered_for(stack: Stack, pool: Pool) -> None:
+    job = await create(stack, "@daily")
+    year = 365 * 86_400
+    await insert(pool, "fire_span", job_id=uuid.UUID(job.id).bytes, since=1_000_000, until=year * 1_000_000)
+    page = await stack.client.jobs.ListFires(ListFiresRequest(job_id=job.id, page_size=1_000))
+    assert [fire.due_at.seconds for fire in page.fires] == list(range(year, year - 1_000, -1))
+    assert page.next_page_token
 
 
 async def test_skipped_due_times_are_found_by_their_index(pool: Pool) -> None:

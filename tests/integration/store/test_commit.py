@@ -9,7 +9,16 @@ import asyncpg
 import pytest
 
 from foliot_scheduler.core import commands
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Refusal, WriteSet
+from foliot_scheduler.core.cron import parse_schedule
+from foliot_scheduler.core.effects import (
+    AttemptRecord,
+    CheckpointRecord,
+    FireRecord,
+    FireSpanRecord,
+    IdempotencyRecord,
+    Refusal,
+    WriteSet,
+)
 from foliot_scheduler.core.engine import Engine
 from foliot_scheduler.core.model import JobState, Kind, LeaseBatch, Outcome, Resources, Stored, Task, TaskPlan
 from foliot_scheduler.core.transitions import RunState, TaskState
@@ -17,6 +26,7 @@ from foliot_scheduler.core.types import Micros, Project, Span, Token, WorkerId
 from foliot_scheduler.store import reads
 from foliot_scheduler.store.commit import GROUPS, Committer, statement
 from foliot_scheduler.store.errors import ConflictError, StoreError
+from foliot_scheduler.store.fires import FireRow, list_fires
 from foliot_scheduler.store.pool import Pool
 from foliot_scheduler.store.rows import HeldTask, TaskRow
 from tests.integration.store.conftest import Commit
@@ -327,6 +337,22 @@ async def test_a_due_time_is_decided_once(commit: Commit, pool: Pool) -> None:
     with pytest.raises(ConflictError):
         await commit(WriteSet(fires=[decided], tasks={other.id: other}))
     assert await _places(pool, other) == (False, False)
+
+
+async def test_due_times_that_are_decided_together_are_read_one_by_one(commit: Commit, pool: Pool) -> None:
+    made, minute = job(), 60_000_000
+    single = FireRecord(made.id, Micros(7 * minute), None, "misfire", Micros(8 * minute))
+    together = FireSpanRecord(
+        made.id, Micros(2 * minute), Micros(6 * minute + 1), parse_schedule("*/2 * * * *", "UTC"), Micros(0), "paused", Micros(9)
+    )
+    await commit(WriteSet(fires=[single], fire_spans=[together]))
+    page = await list_fires(pool, made.id)
+    assert page.rows == [
+        FireRow(Micros(7 * minute), None, "misfire", Micros(8 * minute)),
+        *(FireRow(Micros(due * minute), None, "paused", Micros(9)) for due in (6, 4, 2)),
+    ]
+    with pytest.raises(ConflictError):
+        await commit(WriteSet(fire_spans=[together]))
 
 
 async def test_an_idempotency_key_holds_for_a_day(commit: Commit, pool: Pool) -> None:

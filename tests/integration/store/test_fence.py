@@ -7,7 +7,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, WriteSet
+from foliot_scheduler.core.cron import parse_schedule
+from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, FireSpanRecord, IdempotencyRecord, WriteSet
 from foliot_scheduler.core.model import LeaseBatch, Outcome, Stored
 from foliot_scheduler.core.transitions import RunState, TaskState
 from foliot_scheduler.core.types import Micros, Token, WorkerId
@@ -19,8 +20,8 @@ from tests.integration.store.conftest import Commit
 from tests.integration.store.core_objects import PROJECT, end, job, run, task, tasks_of, worker
 
 _TABLES = (
-    "task", "task_history", "run", "run_history", "job", "job_version", "attempt", "checkpoint", "fire", "idempotency",
-    "lease_batch", "worker", "task_log",
+    "task", "task_history", "run", "run_history", "job", "job_version", "attempt", "checkpoint", "fire", "fire_span",
+    "idempotency", "lease_batch", "worker", "task_log",
 )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def _everything() -> WriteSet:
         batches_closed=[Token(2)],
         checkpoints={live.id: CheckpointRecord(live.id, 1, "1", Micros(1))},
         fires=[FireRecord(made.id, Micros(1), new_run.id, "", Micros(1))],
+        fire_spans=[FireSpanRecord(made.id, Micros(1), Micros(9), parse_schedule("@daily", ""), Micros(0), "paused", Micros(9))],
         idempotency=[IdempotencyRecord(PROJECT, "k", b"", b"", Micros(1))],
         workers={("", WorkerId("w1")): on},
     )

@@ -11,13 +11,24 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, IdempotencyRecord, Redriven, WriteSet
+from foliot_scheduler.core.effects import (
+    AttemptRecord,
+    CheckpointRecord,
+    FireRecord,
+    FireSpanRecord,
+    IdempotencyRecord,
+    Redriven,
+    WriteSet,
+)
 from foliot_scheduler.core.model import Job, Outcome, Run, Stored, Task, TaskPlan, TriggerRule
 from foliot_scheduler.core.subscriptions import DeliveryRecord
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import JobId, Micros, Project, RunId, TaskId, Token, WorkerId
 from foliot_scheduler.store import commit
 from foliot_scheduler.store.dependents import NoteChanges, note_changes
+
+FIRES_MAX: Final = 1_000_000
+"""No story skips more due times at once."""
 
 
 class TaskRow(NamedTuple):
@@ -162,6 +173,14 @@ def job_row(job: Job) -> JobRow:
     return JobRow(job.version, job.state, job.next_due, job.fires_at, tuple(job.waiting_runs))
 
 
+def told_apart(span: FireSpanRecord) -> list[FireRecord]:
+    """What a span says of each of its due times."""
+    dues = span.schedule.fires_between(Micros(span.since - 1), span.until, FIRES_MAX, anchor_us=span.anchor)
+    assert dues[0] == span.since, "a span begins with a due time"
+    assert len(dues) < FIRES_MAX
+    return [FireRecord(span.job_id, due, None, span.skip_reason, span.decided) for due in dues]
+
+
 @dataclass(slots=True)
 class Encoded:
     """One commit: rows, and where each of them was before."""
@@ -180,6 +199,7 @@ class Encoded:
     batches_closed: list[Token]
     checkpoints: dict[TaskId, CheckpointRecord]
     fires: list[FireRecord]
+    fire_spans: list[FireSpanRecord]
     idempotency: list[IdempotencyRecord]
     workers: dict[tuple[str, WorkerId], tuple[int, int, bool, Micros]]
     counted: dict[tuple[str, WorkerId], tuple[int, int]]
@@ -226,6 +246,7 @@ class FakeJournal:
             list(writes.batches_closed),
             dict(writes.checkpoints),
             list(writes.fires),
+            list(writes.fire_spans),
             list(writes.idempotency),
             {key: (worker.succeeded, worker.failed, worker.offline, worker.last_heard) for key, worker in writes.workers.items()},
             {
@@ -261,7 +282,7 @@ class FakeJournal:
             self.attempts[key] = attempt
         self._write_batches(encoded)
         self.checkpoints.update(encoded.checkpoints)
-        for fire in encoded.fires:
+        for fire in [*encoded.fires, *(fire for span in encoded.fire_spans for fire in told_apart(span))]:
             assert (fire.job_id, fire.due_at) not in self.fires, "one due time is decided twice"
             assert (fire.run_id is None) == bool(fire.skip_reason)
             assert fire.run_id is None or fire.run_id in self.runs or fire.run_id in self.runs_ended

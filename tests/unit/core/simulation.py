@@ -34,6 +34,7 @@ SETTINGS = CoreSettings(
     fires_below=20,
     fire_all_max=3,
     fires_per_tick=7,
+    skips_max=3,
     worker_kept=Span(2 * MINUTE),
 )
 PROJECTS = (Project("red"), Project("blue"))
@@ -319,7 +320,7 @@ def describe(effects: Effects) -> str:
             (writes.failed_dependents, list(writes.dependents_due)),
             [(id_, run.stored, run_row(run)) for id_, run in writes.runs.items()],
             [(id_, job.version, job.state, job.next_due, job.waiting_runs) for id_, job in writes.jobs.items()],
-            (writes.attempts, writes.fires, writes.idempotency, writes.batches_closed),
+            (writes.attempts, writes.fires, writes.fire_spans, writes.idempotency, writes.batches_closed),
             [(token, batch.worker_id, batch.task_ids) for token, batch in writes.batches_opened.items()],
             [(key, worker.offline, worker.last_heard) for key, worker in writes.workers.items()],
             [type(reply).__name__ for reply in effects.replies],

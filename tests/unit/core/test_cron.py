@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foliot_scheduler.core import cron
-from foliot_scheduler.core.cron import jitter_us, parse_schedule
+from foliot_scheduler.core.cron import CronSchedule, jitter_us, parse_schedule
 from foliot_scheduler.core.cron_fields import Fields
 from foliot_scheduler.core.types import JobId, Micros, Span
-from tests.unit.core.cron_support import SECOND, fires, instants, micros, unshared
+from tests.unit.core.cron_support import SECOND, fires, instants, micros, plain_expressions, unshared
 
 
 def test_next_is_strictly_later_to_the_microsecond() -> None:
@@ -42,6 +42,43 @@ def test_fires_between_excludes_its_start_and_includes_its_end() -> None:
     assert schedule.fires_between(one, Micros(four - 1), 100) == hours[:2]
     assert schedule.fires_between(four, one, 100) == []
     assert schedule.fires_between(one, four, 0) == []
+
+
+@given(
+    expression=st.one_of(
+        plain_expressions,
+        st.sampled_from(["* * * * * *", "*/7 30 2 * * *", "0 0 29 2 *", "@every 90s", "@every 1h", "* * * * * 0"]),
+    ),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
+    start=instants,
+    days=st.floats(0, 3),
+    limit=st.integers(1, 20),
+)
+def test_the_latest_between_are_the_last_of_all_between(
+    expression: str, zone: str, start: Micros, days: float, limit: int
+) -> None:
+    schedule = parse_schedule(expression, zone)
+    end = Micros(start + int(days * 3_600 * SECOND))
+    everything = schedule.fires_between(start, end, 20_000, anchor_us=Micros(start - 10 * SECOND))
+    assert schedule.latest_between(start, end, limit, anchor_us=Micros(start - 10 * SECOND)) == everything[-limit:]
+
+
+@pytest.mark.parametrize("expression", ["* * * * * *", "0 0 29 2 *", "* * * 1 *", "*/2 0 0 1 1 *", "@every 1s", "30 2 * * *"])
+def test_the_latest_of_many_years_cost_no_more_than_they_are(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = unshared(expression, "Europe/Berlin")
+    evaluations: list[int] = []
+
+    def counted(self: CronSchedule, after_s: int) -> int | None:
+        evaluations.append(after_s)
+        return original(self, after_s)
+
+    original: Callable[[CronSchedule, int], int | None] = CronSchedule._evaluate
+    monkeypatch.setattr(CronSchedule, "_evaluate", counted)
+    end = micros("2026-11-20T13:00:00Z")
+    found = schedule.latest_between(Micros(0), end, 100)
+    assert found[-1] <= end
+    assert schedule.next_after(found[-1]) > end  # type: ignore[operator] # there is always another
+    assert len(evaluations) <= 10 * 100
 
 
 # ------------------------------------------------------------------------------------------------------ shared answers

@@ -172,6 +172,13 @@ WITH old AS (
 gone AS (DELETE FROM fire USING old WHERE fire.job_id = old.job_id AND fire.due_at = old.due_at RETURNING 1)
 SELECT count(*) FROM gone
 
+-- delete_fire_span: the same of those that were skipped together
+WITH old AS (
+    SELECT span.job_id, span.since FROM fire_span AS span WHERE span.decided_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+),
+gone AS (DELETE FROM fire_span AS span USING old WHERE span.job_id = old.job_id AND span.since = old.since RETURNING 1)
+SELECT count(*) FROM gone
+
 -- delete_idempotency: answers that have run out
 -- A key that a commit takes over at this moment is left alone: FOR UPDATE compares the row's newest version.
 WITH old AS (
