@@ -45,6 +45,10 @@ test: $(VENV)/.installed-dev ## run all tests (PYTEST_ARGS='-k journal' for some
 simulate: $(VENV)/.installed-dev ## tell many stories of the whole scheduler in virtual time (SEED=7 for one, SEEDS=2000 for so many)
 	@$(VENV)/bin/python -m tests.simulation $(if $(SEED),--first $(SEED) --seeds 1,--seeds $(or $(SEEDS),200))
 
+.PHONY: chaos
+chaos: $(VENV)/.installed-dev ## torment real processes and judge what is left (CHAOS_SECONDS=900 by default, CHAOS_SEED=7 for another course)
+	@$(VENV)/bin/python -m tests.chaos --seconds $(or $(CHAOS_SECONDS),900) --seed $(or $(CHAOS_SEED),1)
+
 .PHONY: fuzz
 fuzz: $(VENV)/.installed-dev ## send requests that nobody thought of to every API, for long (FUZZ_EXAMPLES for each operation)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(VENV)/bin/python -m pytest -s -q tests/conformance/test_fuzz.py
