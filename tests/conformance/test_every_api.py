@@ -7,6 +7,7 @@ from its declaration.
 from __future__ import annotations
 
 import http.client
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -90,6 +91,16 @@ def test_a_body_that_is_no_json_is_400(client: httpx.Client, endpoint: Endpoint)
     for content in (b"{", b"nonsense", b'{"a": NaN}', b'{"a": "\xff"}', b"{}{}"):
         answer = client.request(endpoint.operation.method, endpoint.path, content=content, headers=JSON)
         check_refused(endpoint, answer, 400)
+
+
+@each(lambda endpoint: endpoint.needs_body)
+def test_a_key_given_twice_is_400_and_named(client: httpx.Client, endpoint: Endpoint) -> None:
+    one = endpoint.body[0] if isinstance(endpoint.body, list) else endpoint.body
+    key, value = next(iter(one.items()))
+    again = json.dumps(one)[:-1] + f', "{key}": {json.dumps(value)}}}'
+    content = f"[{again}]" if isinstance(endpoint.body, list) else again
+    answer = client.request(endpoint.operation.method, endpoint.path, content=content, headers=JSON)
+    check_refused(endpoint, answer, 400, named=key)
 
 
 @each(lambda endpoint: endpoint.needs_body)
@@ -201,7 +212,24 @@ def test_an_unknown_path_has_the_error_shape_of_the_api_that_claims_it(client: h
             check_refused(endpoint, answer, 404)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json", "/api/v1/health"])
+def test_the_root_says_where_everything_is(client: httpx.Client) -> None:
+    answer = client.get("/")
+    assert answer.headers["content-type"] == "application/json"
+    found = answer.json()
+    assert set(found["apis"]) == set(APIS)
+    for path in (found["docs"], found["openapi"], found["health"]):
+        assert client.get(path).status_code == 200
+    assert client.post("/").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_methods_of_other_protocols_are_405_on_a_known_path_and_404_elsewhere(client: httpx.Client) -> None:
+    for method in ("PROPFIND", "TRACE", "LOCK"):
+        answer = client.request(method, "/jobs")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+        assert client.request(method, "/no/such/path").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/docs/docs.js", "/openapi.yaml", "/openapi.json", "/api/v1/health"])
 def test_pages_and_health_tell_of_the_limit_too(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200

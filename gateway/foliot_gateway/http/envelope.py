@@ -17,7 +17,11 @@ class ErrorDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         list[FieldFault], Meta(description="The fields at fault, if any: where each is, and the rule it breaks.")
     ] = []
     path: Annotated[
-        list[str], Meta(description="For a dependency cycle: the ids of its tasks in order, the first one again last.")
+        list[str],
+        Meta(
+            description="For a dependency cycle: the ids of its tasks, each of which waits for the next, the first one again "
+            "last; of a very long one the beginning."
+        ),
     ] = []
     tasks: Annotated[list[str], Meta(description="The ids of tasks at fault: unknown dependencies, or dependents.")] = []
     version: Annotated[int | UnsetType, Meta(description="For a version conflict: the current version.")] = UNSET

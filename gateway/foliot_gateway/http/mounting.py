@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import msgspec
+
 from foliot_gateway.http.docs import docs_assets
 from foliot_gateway.http.openapi import document, to_json
 from foliot_gateway.http.operation import Api
 from foliot_gateway.http.site import Asset, Mount, Site
-from foliot_gateway.http.system import SYSTEM
+from foliot_gateway.http.system import HEALTH, SYSTEM
 from foliot_gateway.http.yaml import to_yaml
 
 HTTP: Final = "http"
@@ -92,7 +94,16 @@ def sites(mounts: Mapping[str, Iterable[Mount]]) -> dict[str, Site]:
         Asset(path="/openapi.json", media_type="application/json", content=to_json(described)),
         *docs_assets(),
     )
-    return {listener: Site(mounts=tuple(held), assets=assets) for listener, held in mounts.items()}
+    return {listener: Site(mounts=tuple(held), assets=(*assets, front_asset(held))) for listener, held in mounts.items()}
+
+
+def front_asset(mounts: Iterable[Mount]) -> Asset:
+    """Return what is at the root of a listener: where its APIs are, and where to read of them."""
+    apis = {
+        mount.api.name: [mount.prefix + claim for claim in mount.api.claims] for mount in mounts if mount.api.name != SYSTEM.name
+    }
+    content = {"name": "foliot", "docs": "/docs", "openapi": "/openapi.yaml", "health": HEALTH.path, "apis": apis}
+    return Asset(path="/", media_type="application/json", content=msgspec.json.encode(content))
 
 
 def documented(mounts: Mapping[str, Iterable[Mount]]) -> list[Mount]:

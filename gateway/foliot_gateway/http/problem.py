@@ -31,7 +31,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     request_id: Annotated[str, Meta(description="The request's id, as in the `X-Request-Id` header.")]
     errors: Annotated[list[ProblemField], Meta(description="The fields at fault, if any.")] = []
     path: Annotated[
-        list[str], Meta(description="For a dependency cycle: the ids of its tasks in order, the first one again last.")
+        list[str],
+        Meta(
+            description="For a dependency cycle: the ids of its tasks, each of which waits for the next, the first one again "
+            "last; of a very long one the beginning."
+        ),
     ] = []
     tasks: Annotated[list[str], Meta(description="The task ids at fault: duplicates, unknown dependencies, or dependents.")] = []
     version: Annotated[int | None, Meta(description="For a version conflict: the current version.")] = None

@@ -8,6 +8,7 @@ details (RFC 9457), and the connection ends.
 
 from __future__ import annotations
 
+import re
 from asyncio import TimerHandle, Transport
 from http import HTTPStatus
 from typing import cast
@@ -27,6 +28,10 @@ LINGER_S = 2.0
 
 class HeadTooLongError(Exception):
     """Raised to the parser to stop it: the head has more than HEAD_BYTES_MAX bytes."""
+
+
+class BadHostError(Exception):
+    """Raised to the parser to stop it: the request says not, or more than once, or in no way, which host it is for."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -83,7 +88,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Leave the rest to the application."""
+        """Leave the rest to the application; raises BadHostError as RFC 9112 (3.2) has it."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+            raise BadHostError
         self._reading_head = False
         self._forget_timer()
         super().on_headers_complete()
@@ -144,8 +152,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 
 
+# RFC 9110 (7.2): a host as in a URL, and perhaps a port; empty where the target has none.
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _REFUSALS = {
-    HTTPStatus.BAD_REQUEST: ("malformed_request", "This is not a request of HTTP/1.1."),
+    HTTPStatus.BAD_REQUEST: ("malformed_request", "This is not a request of HTTP/1.1, whose header Host is given once."),
     HTTPStatus.REQUEST_TIMEOUT: ("slow_headers", f"No complete request line and headers within {HEAD_WITHIN_S:g} seconds."),
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: (
         "headers_too_large",

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from foliot_gateway.http.fault import FaultError, FieldFault, refuse
+from foliot_gateway.http.json_keys import DuplicateJsonKeyError, check_keys
 from foliot_gateway.http.operation import Neighbour, NoBody
 from foliot_gateway.http.rules import in_words
 
@@ -91,14 +92,14 @@ def parse_body(
 ) -> Struct:
     """Return the body as `struct`.
 
-    Raises FaultError: 415 for another media type than JSON, 400 for what is not JSON in UTF-8 and for what was meant for
-    the neighbour, `rule_status` for JSON that breaks a rule of the struct.
+    Raises FaultError: 415 for another media type than JSON, 400 for what is not JSON in UTF-8, for an object that has a key
+    twice, and for what was meant for the neighbour, `rule_status` for JSON that breaks a rule of the struct.
     """
     if struct is NoBody and not raw:
         return struct()
     check_media_type(content_type)
     try:
-        raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         detail = f"The body is not valid UTF-8: byte {error.start} cannot be read."
         raise refuse(400, "malformed_json", detail, FieldFault("", "must be JSON in UTF-8")) from None
@@ -107,13 +108,31 @@ def parse_body(
         detail = "The body holds a NUL character (\\u0000)."
         raise refuse(rule_status, "invalid_field", detail, FieldFault("", "must be without NUL characters"))
     try:
-        return _decoded(raw, struct)
+        found_body = _decoded(raw, struct)
     except msgspec.ValidationError as error:
         _decoded(raw, object)  # what is no JSON is that first, whatever else is wrong with what came before
         if neighbour is not None:
             _refuse_misdirected(raw, neighbour)
         found = field_fault(str(error), struct)
         raise refuse(rule_status, "invalid_field", sentence(found), found) from None
+    _refuse_duplicate_keys(text)
+    return found_body
+
+
+def _refuse_duplicate_keys(text: str) -> None:
+    """Raise FaultError 400 for JSON of which nobody can say what it means."""
+    try:
+        check_keys(text)
+    except DuplicateJsonKeyError as error:
+        found = FieldFault(error.key[:ECHO_CHARS_MAX], "must be given once in its object")
+        raise refuse(400, "duplicate_key", sentence(found), found) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> FaultError:
+    found = FieldFault("", "must not be nested this deeply")
+    return refuse(400, "malformed_json", "The body is nested too deeply.", found)
 
 
 def _decoded(raw: bytes, wanted: type[Decoded]) -> Decoded:
@@ -126,8 +145,7 @@ def _decoded(raw: bytes, wanted: type[Decoded]) -> Decoded:
         found = FieldFault("", "must be JSON")
         raise refuse(400, "malformed_json", f"The body is not valid JSON: {error}.", found) from None
     except RecursionError:
-        found = FieldFault("", "must not be nested this deeply")
-        raise refuse(400, "malformed_json", "The body is nested too deeply.", found) from None
+        raise _too_deep() from None
 
 
 def _refuse_misdirected(raw: bytes, neighbour: Neighbour) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.following import NEW_KEY_ENTRY
-from foliot_scheduler.core.access import ANY_PROJECT, NOBODY, TRUSTED, Access, Caller, denial
+from foliot_scheduler.core.access import NOBODY, TRUSTED, Access, Caller, denial
 from foliot_scheduler.core.types import DEFAULT_PROJECT, Project
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ FORWARDED_ENTRY: Final = "foliot-forwarded"
 """Metadata entry of a call that another replica passed on; it is not passed on again."""
 
 PROJECT_CHARS_MAX: Final = 100
+_PROJECT_NAME: Final = re.compile(rf"[A-Za-z0-9._~@-]{{1,{PROJECT_CHARS_MAX}}}")
+"""What stands in paths and headers as it is: ids of the API `schedules` end in the project's name."""
 
 MetadataEntries = Iterable[tuple[str, str | bytes]]
 
@@ -120,7 +123,6 @@ def _project_of(caller: Caller, named: str) -> Project:
 
 def check_project(field: str, name: str) -> None:
     """Hold the name of one project to its rules. Raises FoliotError INVALID_FIELD naming the field."""
-    if len(name) > PROJECT_CHARS_MAX:
-        raise FoliotError.invalid(field, f"must be at most {PROJECT_CHARS_MAX} characters", rule="too_long")
-    if name == ANY_PROJECT or not name.isprintable():
-        raise FoliotError.invalid(field, "must name one project, in printable characters", rule="malformed")
+    if not _PROJECT_NAME.fullmatch(name):
+        rule = f"must name one project: 1 to {PROJECT_CHARS_MAX} letters, digits and . _ ~ @ -"
+        raise FoliotError.invalid(field, rule, rule="malformed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from foliot_scheduler.core import dependents, leases, tasks
 from foliot_scheduler.core.admission import admit, note_admitted
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from foliot_scheduler.core import commands
     from foliot_scheduler.core.state import State
     from foliot_scheduler.core.types import Project
+
+_CYCLE_SHOWN_MAX: Final = 25
+"""Tasks of a cycle that a refusal names: as many ids as an error's metadata carries (foliot.kit.errors)."""
 
 
 def submit(state: State, command: commands.SubmitTasks) -> Task | list[TaskId] | Repeated:
@@ -150,16 +153,21 @@ def _asks_to_wait(change: commands.TaskChange) -> bool:
 
 def _check_no_cycle(task: Task, depends_on: Iterable[TaskId]) -> None:
     """Raise Refusal if a new dependency waits for the task itself, by whatever way."""
-    seen: set[TaskId] = set()
+    waits_for: dict[TaskId, TaskId] = {}  # of each that waits for the task, who leads there
     stack = [task]
     while stack:
-        for child in stack.pop().children or ():
-            if child.id not in seen:
-                seen.add(child.id)
+        parent = stack.pop()
+        for child in parent.children or ():
+            if child.id not in waits_for:
+                waits_for[child.id] = parent.id
                 stack.append(child)
     for dependency in depends_on:
-        if dependency == task.id or dependency in seen:
-            raise Refusal("dependency_cycle", "the dependency waits for this task itself", {"path": dependency.hex()})
+        if dependency == task.id or dependency in waits_for:
+            path = [task.id, dependency]
+            while path[-1] != task.id and len(path) < _CYCLE_SHOWN_MAX:
+                path.append(waits_for[path[-1]])
+            shown = " -> ".join(task_id.hex() for task_id in path)
+            raise Refusal("dependency_cycle", "the dependency waits for this task itself", {"path": shown})
 
 
 def delete(state: State, command: commands.DeleteTask) -> None:

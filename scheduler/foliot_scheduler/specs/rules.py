@@ -92,9 +92,14 @@ def shown(text: str) -> str:
 
 
 def check_text(path: str, text: str, bytes_max: int, violations: Violations, *, required: bool = False) -> None:
-    """Hold a text to its length and to having no NUL, which neither PostgreSQL nor a process's environment takes."""
+    """Hold a text to its length and to having no NUL, which neither PostgreSQL nor a process's environment takes.
+
+    What is required is no white space alone either: nobody could tell it from nothing.
+    """
     if required and not text:
         violations.add(path, "is required", "required")
+    elif required and text.isspace():
+        violations.add(path, "must not be white space alone", "blank")
     elif is_longer(text, bytes_max):
         violations.add(path, f"must be at most {_bytes_in_words(bytes_max)}", "too_long")
     elif "\0" in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Final, Literal, assert_never
 
 from foliot.v1 import spec_pb2
@@ -43,7 +44,7 @@ TIMEOUT_MAX: Final = Span(30 * 86_400_000_000)
 _URL: Final = re.compile(
     r"[hH][tT][tT][pP][sS]?://"
     r"(?:[^\s/?#@]*@)?"
-    r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)"
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|[^\s/?#@:\[\]]+)"
     r"(?::(?P<port>[0-9]{1,5})?)?"
     r"(?:[/?#][^\s\x00-\x20\x7f]*)?"
 )
@@ -135,6 +136,16 @@ def check_url(path: str, url: str, violations: Violations) -> None:
         violations.add(path, "must be an absolute http or https URL without white space", "malformed")
     elif found["port"] is not None and int(found["port"]) > PORT_MAX:
         violations.add(path, f"must name a port up to {PORT_MAX}", "malformed")
+    elif found["ipv6"] is not None and not _is_ipv6(found["ipv6"]):
+        violations.add(path, "must have an IPv6 address in its brackets", "malformed")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_binary(path: str, work: spec_pb2.BinaryWork, violations: Violations) -> None:

@@ -39,7 +39,29 @@ def test_a_claim_answers_the_job_with_the_environment_it_needs(http: httpx.Clien
         "status": "running",
     }
     assert (job["status"], job["executor_id"]) == ("running", ME)
+    # The document's example shows the value to whoever asks, and says that a claim answers the same. Environments hold passwords,
+    # and no caller of a list or a look has a use for them: the executor that is to run the job is told, and nobody else.
+    assert job.pop("token").isdigit()
     assert http.get(f"/api/v1/jobs/{job_id}").json() == {**job, "env_variables": {"KEY1": "******"}}
+
+
+@pytest.mark.endpoint("queue", "PUT /api/v1/jobs/{id}/heartbeat")
+@pytest.mark.endpoint("queue", "PUT /api/v1/jobs/{id}/complete")
+@pytest.mark.endpoint("queue", "PUT /api/v1/jobs/{id}/fail")
+def test_who_quotes_the_token_of_a_claim_cannot_touch_another(http: httpx.Client, new_job: NewJob, claim: Claim) -> None:
+    job_id = new_job()
+    token = claim()["token"]
+    for stale in (str(int(token) - 1), "1", "9" * 20):
+        report = {"executor_id": ME, "token": stale}
+        assert check_error(http.put(f"/api/v1/jobs/{job_id}/heartbeat", json=report), 404)["code"] == "not_running"
+        for verb in ("complete", "fail"):
+            context = check_error(http.put(f"/api/v1/jobs/{job_id}/{verb}", json=report), 400)
+            assert context["code"] == "wrong_executor"
+    for malformed in ("", "0", "-1", "1.5", "x", 7):
+        check_error(http.put(f"/api/v1/jobs/{job_id}/complete", json={"executor_id": ME, "token": malformed}), 400, "token")
+    report = {"executor_id": ME, "token": token}
+    assert http.put(f"/api/v1/jobs/{job_id}/heartbeat", json=report).status_code == 200
+    assert http.put(f"/api/v1/jobs/{job_id}/complete", json=report).json() == {"id": job_id, "status": "completed"}
 
 
 @pytest.mark.endpoint("queue", "POST /api/v1/jobs/claim")

@@ -67,6 +67,26 @@ def request(path: str, *headers: str) -> bytes:
 LAST = "Connection: close"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: user@a\r\n\r\n",
+        b"NONSENSE / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+async def test_a_request_says_once_which_host_it_is_for(address: HostPort, head: bytes) -> None:
+    assert await status_of(address, head) == (400, "malformed-request")
+
+
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: [::1]:80\r\nConnection: close\r\n\r\n"])
+async def test_the_first_version_of_http_needs_no_host(address: HostPort, head: bytes) -> None:
+    assert (await answers(address, head)).startswith(b"HTTP/1.1 200")
+
+
 async def test_requests_within_the_limit_are_served_one_after_another_on_a_connection(address: HostPort) -> None:
     long = f"X-Long: {'a' * (HEAD_BYTES_MAX - 500)}"
 

@@ -55,6 +55,12 @@ async def test_a_call_without_metadata_works_in_the_default_project() -> None:
     assert await OFF.read_call((("foliot-project", ""),), WRITE) == Call(Project("default"))
 
 
+@pytest.mark.parametrize("name", ["*", "p" * 101, "a b", "a/b", "a:b", "caf\u00e9", "a\n", "'"])
+async def test_a_project_has_a_name_that_stands_anywhere_as_it_is(name: str) -> None:
+    error = await refused((("foliot-project", name),), READ, OFF)
+    assert [found.field for found in error.fields] == ["foliot-project"]
+
+
 async def test_where_authentication_is_off_a_call_names_its_project() -> None:
     assert await OFF.read_call((("user-agent", "x"), ("foliot-project", "p" * 100)), READ) == Call(Project("p" * 100))
 

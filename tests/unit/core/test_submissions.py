@@ -226,10 +226,20 @@ def test_a_cycle_of_dependencies_is_refused(world: World) -> None:
     first = world.submit()
     second = world.submit(plan(), first)
     third = world.submit(plan(), second)
-    for dependency in (first, second, third):
+    for dependency, path in ((first, [first, first]), (second, [first, second, first]), (third, [first, third, second, first])):
         change = commands.TaskChange(depends_on=(dependency,))
         refusal = refused(world, commands.UpdateTask(DEFAULT_PROJECT, first, change))
-        assert (refusal.reason, refusal.metadata) == ("dependency_cycle", {"path": dependency.hex()})
+        assert (refusal.reason, refusal.metadata) == ("dependency_cycle", {"path": " -> ".join(task.hex() for task in path)})
+
+
+def test_of_a_long_cycle_the_beginning_is_named(world: World) -> None:
+    first = last = world.submit()
+    for _ in range(100):
+        last = world.submit(plan(), last)
+    refusal = refused(world, commands.UpdateTask(DEFAULT_PROJECT, first, commands.TaskChange(depends_on=(last,))))
+    named = refusal.metadata["path"].split(" -> ")
+    assert named[:2] == [first.hex(), last.hex()]
+    assert len(named) == 25
 
 
 def test_a_running_task_changes_its_labels_only(world: World) -> None:

@@ -65,6 +65,35 @@ def test_a_broken_rule_names_its_field(body: bytes, field: str) -> None:
     assert [found.field for found in raised.value.fault.fields] == [field]
 
 
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"text": "a", "text": "b"}', "text"),
+        (b'{"text": "a", "te\\u0078t": "b"}', "text"),
+        (b'{"names": {"a": 1, "b": 2, "a": 3}}', "a"),
+        (b'{"inner": [{"number": 1}, {"number": 1, "number": 1}]}', "number"),
+    ],
+)
+def test_a_key_given_twice_is_refused_and_named(body: bytes, key: str) -> None:
+    with pytest.raises(FaultError) as raised:
+        parse_body(body, "application/json", Body, rule_status=422)
+    fault = raised.value.fault
+    assert (fault.status, fault.code, [found.field for found in fault.fields]) == (400, "duplicate_key", [key])
+
+
+def test_the_same_key_in_several_objects_is_no_duplicate() -> None:
+    body = b'{"inner": [{"number": 1}, {"number": 1}], "names": {"inner": 1, "number": 2}}'
+    assert len(parse_body(body, "application/json", Body, rule_status=422).inner) == 2
+
+
+def test_numbers_of_any_length_are_looked_at_for_their_keys_alone() -> None:
+    class Anything(msgspec.Struct):
+        data: msgspec.Raw
+
+    body = b'{"data": [' + b"9" * 5_000 + b", 1e999]}"
+    assert len(bytes(parse_body(body, "application/json", Anything, rule_status=422).data)) > 5_000
+
+
 @pytest.mark.parametrize("text", ["\\u0000", "a\\\\\\u0000"])
 def test_nul_is_refused(text: str) -> None:
     with pytest.raises(FaultError) as raised:

@@ -16,6 +16,9 @@ _JOBS: Final = "Queue: jobs"
 _EXECUTORS: Final = "Queue: executors"
 _ADMIN: Final = "Queue: administration"
 _UNKNOWN: Final = {404: "No job has this id."}
+_NOT_ITS_CLAIM: Final = (
+    "The job is not running, or the claim counts no more: another executor has claimed the job, or this one has again."
+)
 _NEIGHBOUR: Final = Neighbour(
     fields=frozenset({"name", "schedule", "command"}),
     detail="This is the queue of binary jobs. A Chadburn job is posted to /chadburn/api/v1/jobs, or to /api/v1/jobs at the "
@@ -115,7 +118,7 @@ _JOB_OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
         name="getJob",
         tag=_JOBS,
         summary="Get details of a job",
-        description=f"Values of `env_variables` are shown as `{shapes.MASK}`.",
+        description=f"Values of `env_variables` are shown as `{shapes.MASK}`: only who claims the job is told them.",
         handler=job_handlers.get_job,
         query=NoQuery,
         body=NoBody,
@@ -172,7 +175,8 @@ _EXECUTOR_OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
         description="`foreground` before `background` before `best_effort`, the oldest first in each. A job is claimed by one "
         "executor only. It has to be heard of again, by a heartbeat, within the lease (60 s by default: the scheduler's "
         "`--executor-lease`): else it is pending again and the attempt is `lost`. This is the one answer that shows the values "
-        "of `env_variables`: the executor needs them.",
+        "of `env_variables`: the executor needs them. Its `token` names this claim: heartbeats and "
+        "the end of the job may quote it.",
         handler=partial(executor_handlers.claim_job, (QUEUE_OF_ALL, QUEUE_OF_EXECUTORS)),
         query=NoQuery,
         body=shapes.Claim,
@@ -221,7 +225,10 @@ _EXECUTOR_OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
                 example={"id": examples.JOB_ID, "status": "completed"},
             ),
         ),
-        refusals={400: "The job is not running, or another executor has claimed it.", **_UNKNOWN},
+        refusals={
+            400: _NOT_ITS_CLAIM,
+            **_UNKNOWN,
+        },
         takes_nul=True,
     ),
     Operation(
@@ -244,7 +251,10 @@ _EXECUTOR_OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
                 example={"id": examples.JOB_ID, "status": "failed"},
             ),
         ),
-        refusals={400: "The job is not running, or another executor has claimed it.", **_UNKNOWN},
+        refusals={
+            400: _NOT_ITS_CLAIM,
+            **_UNKNOWN,
+        },
         takes_nul=True,
     ),
 )

@@ -20,6 +20,7 @@ RULE_STATUS: Final = 400
 
 _JOB_PATH: Final = re.compile(r"/jobs/(?P<id>[0-9a-f-]{36})(?:/|$)")
 _TASK_OF_BULK: Final = re.compile(r"^tasks(?P<index>\[\d+\])(?:\.spec)?(?:\.|$)")
+_STALE: Final = "This claim of the job counts no more: another executor has claimed it, or this one has again."
 _NAMES: Final = {
     "name": "type",
     "binary.url": "binary_url",
@@ -100,7 +101,7 @@ def translate_error(error: FoliotError) -> Fault:
             facts = {"status": status} if status else {}
             return dataclasses.replace(fault, status=400, detail=detail, facts=facts)
         case ErrorReason.STALE_LEASE:
-            return dataclasses.replace(fault, status=400, code="wrong_executor", detail="Another executor has claimed the job.")
+            return dataclasses.replace(fault, status=400, code="wrong_executor", detail=_STALE)
         case ErrorReason.NOT_FOUND:
             return JOB.not_found()
         case _:

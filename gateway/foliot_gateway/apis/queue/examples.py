@@ -60,6 +60,7 @@ JOB: dict[str, object] = {
         }
     ],
 }
+TOKEN = "4294967341"  # noqa: S105 - no secret: it names a claim
 CLAIM: dict[str, object] = {"executor_id": EXECUTOR_ID, "executor_ip": _EXECUTOR_IP}
 CLAIMED: dict[str, object] = {
     **JOB,
@@ -77,6 +78,7 @@ CLAIMED: dict[str, object] = {
             "status": "running",
         }
     ],
+    "token": TOKEN,
 }
 HEARTBEAT: dict[str, object] = {"executor_id": EXECUTOR_ID}
 COMPLETE: dict[str, object] = {"executor_id": EXECUTOR_ID, "stdout": "Job output...", "stderr": "", "exit_code": 0}

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1 import task_pb2, worker_pb2
-from foliot_gateway.apis.queue import from_contract, shapes
+from foliot_gateway.apis.queue import from_contract, shapes, to_contract
 from foliot_gateway.apis.queue.job_handlers import read_job
 from foliot_gateway.apis.queue.words import JOB, STATUS, Status
 from foliot_gateway.http.backend import Backend
@@ -26,13 +26,15 @@ async def claim_job(queues: Sequence[str], call: Call[NoQuery, shapes.Claim]) ->
     answer = await call.backend.ask(call.backend.workers.ClaimTask, request)
     if not answer.HasField("task"):
         return Reply(status=204)
-    return Reply(status=200, body=from_contract.job(answer.task, claimed=True))
+    return Reply(status=200, body=from_contract.job(answer.task, claim_token=answer.token))
 
 
 async def renew_job(call: Call[NoQuery, shapes.Heartbeat]) -> Reply:
     """`PUT /api/v1/jobs/{id}/heartbeat`: whatever the reason, a job that the executor does not run is not found."""
     uuid = JOB.uuid(call.path["id"])
-    request = worker_pb2.HeartbeatTaskRequest(task_id=uuid, executor_id=call.body.executor_id)
+    request = worker_pb2.HeartbeatTaskRequest(
+        task_id=uuid, executor_id=call.body.executor_id, token=to_contract.claim_token(call.body.token)
+    )
     try:
         await call.backend.ask(call.backend.workers.HeartbeatTask, request)
     except FoliotError as error:
@@ -49,6 +51,7 @@ async def complete_job(call: Call[NoQuery, shapes.Completion]) -> Reply:
     request = worker_pb2.CompleteTaskRequest(
         task_id=uuid,
         executor_id=given.executor_id,
+        token=to_contract.claim_token(given.token),
         output=given.stdout.encode(),
         error_output=given.stderr.encode(),
         exit_code=given.exit_code,
@@ -66,6 +69,7 @@ async def fail_job(call: Call[NoQuery, shapes.Failure]) -> Reply:
     request = worker_pb2.FailTaskRequest(
         task_id=uuid,
         executor_id=given.executor_id,
+        token=to_contract.claim_token(given.token),
         output=given.stdout.encode(),
         error_output=given.stderr.encode(),
         exit_code=given.exit_code,

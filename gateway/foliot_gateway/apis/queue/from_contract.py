@@ -45,8 +45,9 @@ def summary(task: task_pb2.Task) -> shapes.JobSummary:
     )
 
 
-def job(task: task_pb2.Task, *, claimed: bool = False) -> shapes.Job:
-    """Return a job with everything; its environment in the clear only to who has claimed it."""
+def job(task: task_pb2.Task, *, claim_token: int | None = None) -> shapes.Job:
+    """Return a job with everything; its environment in the clear, and the claim's token, only to who has claimed it."""
+    claimed = claim_token is not None
     work = task.spec.binary
     return shapes.Job(
         **msgspec.structs.asdict(summary(task)),
@@ -60,6 +61,7 @@ def job(task: task_pb2.Task, *, claimed: bool = False) -> shapes.Job:
         completed_at=moment(task, "ended_at"),
         attempts=[_attempt(one) for one in task.attempts],
         error_message=task.error if task.error and task.state == spec_pb2.TASK_STATE_FAILED else UNSET,
+        token=str(claim_token) if claimed else UNSET,
     )
 
 

@@ -36,6 +36,16 @@ ExecutorId = Annotated[
     str,
     Meta(description="The executor's own name for itself.", min_length=1, max_length=255, examples=[examples.EXECUTOR_ID]),
 ]
+ClaimToken = Annotated[
+    str,
+    Meta(
+        description="The claim's `token`, as its answer told. What quotes another claim than the one that counts is refused: so "
+        "an executor that runs several jobs at once, or one job twice, never ends a later claim of its own by a late report.",
+        pattern="^[1-9][0-9]{0,19}$",
+        extra={"rule": "must be the token that the claim answered"},
+        examples=[examples.TOKEN],
+    ),
+]
 Output = Annotated[
     str, Meta(description="What it wrote; past 1 MiB it is cut, and its last line then says so (`[cut: 2097152 bytes in all]`).")
 ]
@@ -150,6 +160,10 @@ class Job(Shape, frozen=True, kw_only=True):
     error_message: Annotated[
         str | UnsetType, Meta(description="Why it failed, as its executor said; there only where something was said.")
     ] = UNSET
+    token: Annotated[
+        Annotated[str, Meta(examples=[examples.TOKEN])] | UnsetType,
+        Meta(description="There only in the answer to a claim: names it in the heartbeats and the end of the job, if wanted."),
+    ] = UNSET
 
 
 class Claim(Shape, frozen=True, kw_only=True):
@@ -163,12 +177,14 @@ class Heartbeat(Shape, frozen=True, kw_only=True):
     """An executor that still runs a job."""
 
     executor_id: ExecutorId
+    token: ClaimToken | UnsetType = UNSET
 
 
 class Completion(Shape, frozen=True, kw_only=True):
     """What came of a job."""
 
     executor_id: ExecutorId
+    token: ClaimToken | UnsetType = UNSET
     stdout: Output = ""
     stderr: Output = ""
     exit_code: ExitCode = 0
@@ -178,6 +194,7 @@ class Failure(Shape, frozen=True, kw_only=True):
     """Why a job failed."""
 
     executor_id: ExecutorId
+    token: ClaimToken | UnsetType = UNSET
     stdout: Output = ""
     stderr: Output = ""
     exit_code: Annotated[ExitCode | None, Meta(description="The exit status, if the process had one.")] = None

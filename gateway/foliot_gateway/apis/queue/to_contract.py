@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from foliot.v1 import spec_pb2, task_pb2
 from foliot_gateway.apis.queue import shapes
@@ -13,6 +13,10 @@ from foliot_gateway.apis.queue.words import PRIORITIES, STATES
 
 ATTEMPT_TIMEOUT: Final = Duration(seconds=30 * 24 * 3600)
 """The longest that the contract has: the document bounds a job by its executor's heartbeats, not by time."""
+
+
+_TOKEN_MAX: Final = 2**64 - 1
+"""Of the contract's fixed64."""
 
 
 def new_task(job: shapes.NewJob, queue: str) -> task_pb2.NewTask:
@@ -28,6 +32,12 @@ def new_task(job: shapes.NewJob, queue: str) -> task_pb2.NewTask:
             ),
         )
     )
+
+
+def claim_token(given: str | UnsetType) -> int:
+    """Return the fencing token that an executor quotes; 0, which stands for whichever claim it holds, where it quotes none."""
+    # A number that the contract cannot carry is no claim's token: nor is the largest that it can.
+    return 0 if given is UNSET else min(int(given), _TOKEN_MAX)
 
 
 def any_job() -> task_pb2.TaskFilter:

@@ -16,7 +16,7 @@ from foliot_gateway.http.identifiers import IdKind
 DEFAULT_PROJECT: Final = "default"
 """The contract's project of callers who name none."""
 PROJECT_PATTERN: Final = "^[A-Za-z0-9._~@-]{1,100}$"
-"""What a project's name may be here: what stands in a path without being escaped. The contract's limit is 100 characters."""
+"""What a project's name may be here: what stands in a path without being escaped; the scheduler's own rule."""
 
 SCHEDULE: Final = IdKind(prefix="sch_", noun="schedule")
 RUN: Final = IdKind(prefix="run_", noun="run")
@@ -37,7 +37,7 @@ class Reference:
 def shown(kind: IdKind, uuid: str, project: str) -> str:
     """Return the id of what has this UUID in this project."""
     bare = kind.shown(uuid)
-    # Other names come from credentials, whose callers need none in the id.
+    # Other names are of credentials made before there was this rule, whose callers need none in the id.
     return f"{bare}{_SEPARATOR}{project}" if project != DEFAULT_PROJECT and _PROJECT.match(project) else bare
 
 

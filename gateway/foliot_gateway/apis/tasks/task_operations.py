@@ -23,7 +23,8 @@ TASK_OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
         tag=TAG,
         summary="List tasks",
         description="Tasks made through other APIs and the tasks of DAG runs are listed too. In lists `result` is "
-        "the last 16 KiB of it, and `checkpoint_data` is null: get the task to read them whole.",
+        "the last 16 KiB of it, `checkpoint_data` is null, and of a task in a run `dependencies` is empty: "
+        "get the task to read them whole.",
         handler=task_handlers.list_tasks,
         query=shapes.TaskListQuery,
         body=NoBody,
