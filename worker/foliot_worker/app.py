@@ -200,6 +200,7 @@ def _hello(settings: WorkerSettings, functions: Worker, clock: Clock) -> Hello:
         kinds=kinds,
         functions=sorted(functions.functions),
         tags=settings.tags,
+        process=clock.random_bytes(8).hex(),
     )
 
 

@@ -43,7 +43,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_IDEMPOTENCY_MISMATCH: _ErrorReason.ValueType  # 9
     """The idempotency key was used with another request. Status ALREADY_EXISTS."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 10
-    """Too much work waits. Status RESOURCE_EXHAUSTED, with a delay."""
+    """Too much work waits. Status RESOURCE_EXHAUSTED, with a delay; where it is a project's own limit, metadata `project` names it."""
     ERROR_REASON_NO_LEADER: _ErrorReason.ValueType  # 11
     """No replica leads, or the leader stepped down before it could answer. Status UNAVAILABLE, with a delay. The call may
     have taken effect: repeat it with its idempotency key.
@@ -89,7 +89,7 @@ ERROR_REASON_HAS_DEPENDENTS: ErrorReason.ValueType  # 8
 ERROR_REASON_IDEMPOTENCY_MISMATCH: ErrorReason.ValueType  # 9
 """The idempotency key was used with another request. Status ALREADY_EXISTS."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 10
-"""Too much work waits. Status RESOURCE_EXHAUSTED, with a delay."""
+"""Too much work waits. Status RESOURCE_EXHAUSTED, with a delay; where it is a project's own limit, metadata `project` names it."""
 ERROR_REASON_NO_LEADER: ErrorReason.ValueType  # 11
 """No replica leads, or the leader stepped down before it could answer. Status UNAVAILABLE, with a delay. The call may
 have taken effect: repeat it with its idempotency key.

@@ -224,6 +224,7 @@ class Hello(_message.Message):
     HELD_TOKENS_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     CONCURRENCY_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """worker_id names the worker for as long as its process lives: at most 255 bytes. Required."""
     hostname: _builtins.str
@@ -234,6 +235,10 @@ class Hello(_message.Message):
     """capacity is how many leases it holds at once: those it runs and those it keeps ready. 1 to 100,000."""
     concurrency: _builtins.int
     """concurrency is how many of the leases it runs at once; the others wait. 0 stands for capacity."""
+    process: _builtins.str
+    """process tells the worker's process from an earlier one of the same worker_id: leases that it does not name were lost with that
+    one, which they may have killed. At most 64 bytes. Empty: not said.
+    """
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """queues are those it takes tasks from. Empty: "default"."""
@@ -272,10 +277,11 @@ class Hello(_message.Message):
         held_tokens: _abc.Iterable[_builtins.int] | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         concurrency: _builtins.int = ...,
+        process: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "functions", b"functions", "held_tokens", b"held_tokens", "hostname", b"hostname", "kinds", b"kinds", "labels", b"labels", "queues", b"queues", "tags", b"tags", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capacity", b"capacity", "concurrency", b"concurrency", "functions", b"functions", "held_tokens", b"held_tokens", "hostname", b"hostname", "kinds", b"kinds", "labels", b"labels", "process", b"process", "queues", b"queues", "tags", b"tags", "version", b"version", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

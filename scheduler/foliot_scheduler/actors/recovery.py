@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from foliot_scheduler.core import jobs, leases, tasks, webhooks, workers
+from foliot_scheduler.core import jobs, leases, suspicion, tasks, webhooks, workers
 from foliot_scheduler.core.model import (
     Job,
     JobState,
@@ -328,6 +328,7 @@ async def _resume(state: State, rows: LiveRows, give_way: Callable[[], Awaitable
             culprits[task.id] = tasks.attach(state, task, _ended_dependencies(task, rows.dependencies))
     # Only now, as a task that ends tells those that wait for it.
     async for task in _in_turns(live, give_way):
+        suspicion.take_over(task, state.settings)
         match task.state:
             case TaskState.READY:
                 state.ready.push(task)

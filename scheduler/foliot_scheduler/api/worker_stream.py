@@ -38,6 +38,7 @@ HELD_MAX = 200_000
 """The contract's bound on capacity, and twice as many leases held at a reconnect: those and their unconfirmed results."""
 
 NAME_BYTES_MAX = 255
+PROCESS_BYTES_MAX = 64
 ERROR_CHARS_MAX = 8 * 1024
 OUTPUT_BYTES_MAX = 1024 * 1024
 CHECKPOINT_CHARS_MAX = 1024 * 1024
@@ -88,7 +89,7 @@ class WorkStreams:
         session = self._sessions.open(profile.id)
         try:
             dropped = await self._leadership.execute(
-                commands.WorkerJoined(session.number, profile, tokens_of(hello.held_tokens), project)
+                commands.WorkerJoined(session.number, profile, tokens_of(hello.held_tokens), project, hello.process)
             )
             assert isinstance(dropped, tuple)
             assert not isinstance(dropped, Repeated)
@@ -232,6 +233,8 @@ def profile_of(hello: worker_pb2.Hello, caller: Caller = TRUSTED) -> WorkerProfi
         raise violation(f"hello.capacity: 1 to {CAPACITY_MAX}")
     if not 0 <= hello.concurrency <= hello.capacity:
         raise violation("hello.concurrency: 0 to capacity")
+    if len(hello.process.encode()) > PROCESS_BYTES_MAX:
+        raise violation(f"hello.process: at most {PROCESS_BYTES_MAX} bytes")
     if len(hello.held_tokens) > HELD_MAX:
         raise violation(f"hello.held_tokens: at most {HELD_MAX}")
     kinds = {str(kind) for kind in Kind} - {Kind.MARKER}

@@ -218,6 +218,8 @@ class WorkerJoined:
     held: tuple[Token, ...] = ()
     project: Project | None = None
     """The one whose tasks it may be given, and nobody else's; None: everybody's."""
+    process: str = ""
+    """Tells the worker's process from an earlier one of the same name; empty: not said."""
 
 
 @dataclass(frozen=True, slots=True)

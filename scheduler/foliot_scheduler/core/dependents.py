@@ -34,6 +34,7 @@ def revive(state: State, task: Task) -> None:
     task.ended = task.started = task.worker_id = task.exit_code = task.outcome = None
     task.error = task.worker_address = ""
     task.failed_attempts = task.lost_attempts = 0
+    task.suspect = False
     task.parents_open = task.parents_succeeded = task.parents_failed = task.parents_skipped = 0
     state.add_task(task)
     state.write_task(task)

@@ -25,6 +25,7 @@ from foliot_scheduler.core.model import Lease, LeaseBatch, Outcome, Task, Worker
 from foliot_scheduler.core.retry import backoff, is_retried
 from foliot_scheduler.core.runs import note_started
 from foliot_scheduler.core.subscriptions import WebhookEvent
+from foliot_scheduler.core.suspicion import is_suspect, may_have_run, uncounted_losses
 from foliot_scheduler.core.timers import AttemptOverdue, BatchUnacknowledged
 from foliot_scheduler.core.transitions import TaskEvent, next_task_state
 from foliot_scheduler.core.types import Micros, Token
@@ -68,6 +69,8 @@ def grant(state: State, worker: Worker, waiting: list[Task]) -> list[Lease]:
         task.lease = lease
         state.leases[token] = worker.leases[token] = lease
         leases.append(lease)
+        if task.suspect:
+            worker.suspect = lease
         if task.run is not None:
             note_started(state, task.run)
         if state.listening:
@@ -101,10 +104,14 @@ def _deal_out(state: State) -> None:
         progress = False
         for worker, free, accepts in offers:
             wanted = min(free, share)
-            if worker.project is None:
-                waiting = state.ready.take(accepts, wanted)
-            else:
-                waiting = state.ready.take_of(worker.project, accepts, wanted)
+            waiting = []
+            if state.ready.suspects and worker.suspect is None:
+                waiting = state.ready.take_suspect(worker.accepts, worker.project)
+            if wanted > len(waiting):
+                if worker.project is None:
+                    waiting += state.ready.take(accepts, wanted - len(waiting))
+                else:
+                    waiting += state.ready.take_of(worker.project, accepts, wanted - len(waiting))
             if not waiting:
                 continue
             progress = True
@@ -120,7 +127,10 @@ def _deal_out(state: State) -> None:
 def close(state: State, lease: Lease) -> None:
     """Take a lease out of the books; the caller says what becomes of its task."""
     del state.leases[lease.token]
-    del lease.worker.leases[lease.token]
+    worker = lease.worker
+    del worker.leases[lease.token]
+    if worker.suspect is lease:
+        worker.suspect = None
     task = lease.task
     task.lease = None
     if task.plan.limits:
@@ -130,7 +140,7 @@ def close(state: State, lease: Lease) -> None:
     batch = lease.batch
     batch.open -= 1
     writes = state.effects.writes
-    writes.workers_counted[lease.worker] = None
+    writes.workers_counted[worker] = None
     if not batch.open:
         del state.batches[batch.first_token]
         if writes.batches_opened.pop(batch.first_token, None) is None:
@@ -239,8 +249,8 @@ def requeue(state: State, lease: Lease, reason: str, *, counts: bool) -> None:
     _note_attempt(state, lease, Outcome.LOST)
     task.started = None
     state.write_task(task)
-    uncounted = task.attempt - task.failed_attempts - task.lost_attempts
-    if not counts and uncounted > state.settings.uncounted_losses_free:
+    task.suspect = is_suspect(task, state.settings)
+    if not counts and uncounted_losses(task) > state.settings.uncounted_losses_free:
         task.state = next_task_state(task.state, TaskEvent.RETRIED)
         tasks.postpone(state, task, Micros(state.now + state.settings.uncounted_loss_wait))
     else:
@@ -255,6 +265,14 @@ def lose(state: State, lost: list[Lease], reason: str, *, counts: bool) -> None:
     for lease in reversed(lost):  # each goes to the front of its queue: the first comes last, to be the first again
         close(state, lease)
         requeue(state, lease, reason, counts=counts)
+
+
+def lose_dead(state: State, worker: Worker, lost: list[Lease], reason: str) -> None:
+    """End leases whose worker is dead or silent, in their order: whatever can have been running then may be to blame for it."""
+    suspects = may_have_run(worker, lost)
+    for lease in reversed(lost):
+        close(state, lease)
+        requeue(state, lease, reason, counts=lease.token in suspects)
 
 
 def attempts_started(state: State, command: commands.AttemptsStarted) -> None:

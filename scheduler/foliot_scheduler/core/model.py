@@ -227,6 +227,8 @@ class Task:
     row_state: TaskState | None = None
     """What its stored row says, and its priority too if it is live; None while there is no row."""
     row_priority: int = 0
+    suspect: bool = False
+    """Whether it may have killed its workers; see `suspicion.py`."""
     retried: bool = False
     """Whether somebody retried it, so that others may be put back when it succeeds; see `dependents.py`."""
 
@@ -370,6 +372,8 @@ class Worker:
     leases: dict[Token, Lease] = field(default_factory=dict)
     project: Project | None = None
     """The one it is served from, as every executor and the workers with a project's credential are; None: from all."""
+    process: str = ""
+    """Tells the process behind its stream from the one before; empty: not known."""
     draining: bool = False
     is_executor: bool = False
     last_heard: Micros = Micros(0)
@@ -387,6 +391,8 @@ class Worker:
     """Placements whose tasks it ends fast, with how many of them it is to hold; see `prefetch.py`."""
     ended_since: dict[Placement, int] = field(default_factory=dict)
     """Attempts that ended on it since `paced`."""
+    suspect: Lease | None = None
+    """The one lease of a suspect task that it holds."""
     paced: Micros = Micros(0)
     """When its pace was last taken."""
 

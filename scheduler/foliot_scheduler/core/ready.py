@@ -7,6 +7,8 @@ with the least virtual time is served next, so that one project's backlog cannot
 from idleness starts at the furthest time anybody reached: no credit for its absence, and none against those who were served
 while it was away. One whose tasks no worker took for long is owed a little, not all of it.
 
+Suspect tasks (see `suspicion.py`) wait in lanes of their own, from which they are given one at a time.
+
 Cancelling or changing a task does not search the queues: its `lane` is cleared, and the entry it leaves behind is thrown away
 when it comes to the front, or when such entries are the most. An entry counts only while the task's `lane` is the lane it
 stands in.
@@ -41,11 +43,13 @@ LEFT_BEHIND_MAX = 1_000
 class Lane:
     """Waiting tasks of one project and one placement."""
 
-    __slots__ = ("_left_behind", "_queues", "count", "placement", "queue")
+    __slots__ = ("_left_behind", "_queues", "count", "placement", "queue", "suspect")
 
-    def __init__(self, placement: Placement, queue: ProjectQueue) -> None:
+    def __init__(self, placement: Placement, queue: ProjectQueue, *, suspect: bool = False) -> None:
         self.placement = placement
         self.queue = queue
+        self.suspect = suspect
+        """Whether its tasks are given one at a time."""
         self.count = 0
         self._queues: list[deque[Task] | None] = [None] * (PRIORITY_HIGHEST + 1)
         self._left_behind = 0
@@ -126,7 +130,7 @@ class Lane:
 class ProjectQueue:
     """The lanes of one project, and its share."""
 
-    __slots__ = ("count", "lanes", "project", "run_lanes", "virtual_time", "weight")
+    __slots__ = ("count", "lanes", "project", "run_lanes", "suspect_lanes", "virtual_time", "weight")
 
     def __init__(self, project: Project, weight: float) -> None:
         self.project = project
@@ -136,10 +140,18 @@ class ProjectQueue:
         """Of tasks on their own."""
         self.run_lanes: dict[Placement, Lane] = {}
         """Of tasks of runs."""
+        self.suspect_lanes: dict[tuple[Placement, bool], Lane] = {}
+        """Of suspect tasks, and whether they are on their own."""
         self.count = 0
 
     def lane(self, task: Task) -> Lane:
         """Return the lane of a task, made if there is none."""
+        if task.suspect:
+            key = (task.plan.placement, task.run_id is None)
+            lane = self.suspect_lanes.get(key)
+            if lane is None:
+                lane = self.suspect_lanes[key] = Lane(task.plan.placement, self, suspect=True)
+            return lane
         lanes = self.lanes if task.run_id is None else self.run_lanes
         lane = lanes.get(task.plan.placement)
         if lane is None:
@@ -164,6 +176,23 @@ class ProjectQueue:
         self.virtual_time += taken / self.weight
         return taken
 
+    def take_suspect(self, accepts: Callable[[Placement], bool], into: list[Task], *, standalone: bool) -> int:
+        """Move one suspect task into a list, of the highest priority, then oldest; return how many."""
+        lanes = [
+            lane
+            for (placement, alone), lane in self.suspect_lanes.items()
+            if lane.count and (alone or not standalone) and accepts(placement)
+        ]
+        if not lanes:
+            return 0
+        self.count -= min(lanes, key=_urgency).take(1, into)
+        self.virtual_time += 1 / self.weight
+        return 1
+
+    def all_lanes(self) -> list[Lane]:
+        """Every lane there is."""
+        return [*self.lanes.values(), *self.run_lanes.values(), *self.suspect_lanes.values()]
+
     def offers(self, accepts: Callable[[Placement], bool]) -> bool:
         """Whether anything acceptable waits."""
         return any(lane.count and accepts(lane.placement) for lanes in (self.lanes, self.run_lanes) for lane in lanes.values())
@@ -174,6 +203,8 @@ class ProjectQueue:
             self.lanes = {placement: lane for placement, lane in self.lanes.items() if lane.count}
         if len(self.run_lanes) > kept:
             self.run_lanes = {placement: lane for placement, lane in self.run_lanes.items() if lane.count}
+        if len(self.suspect_lanes) > kept:
+            self.suspect_lanes = {key: lane for key, lane in self.suspect_lanes.items() if lane.count}
 
 
 def _urgency(lane: Lane) -> tuple[int, bytes]:
@@ -185,10 +216,12 @@ def _urgency(lane: Lane) -> tuple[int, bytes]:
 class ReadyQueue:
     """All waiting tasks."""
 
-    __slots__ = ("_active", "_projects", "_virtual_time", "count")
+    __slots__ = ("_active", "_projects", "_virtual_time", "count", "suspects")
 
     def __init__(self) -> None:
         self.count = 0
+        self.suspects = 0
+        """How many of them are suspect."""
         self._projects: dict[Project, ProjectQueue] = {}
         self._active: dict[Project, ProjectQueue] = {}
         """Projects with at least one waiting task."""
@@ -206,6 +239,7 @@ class ReadyQueue:
         queue.lane(task).push(task, front=front)
         queue.count += 1
         self.count += 1
+        self.suspects += task.suspect
 
     def remove(self, task: Task) -> None:
         """Take out a task that is no longer to be given away; one that is not in any lane is left alone."""
@@ -215,6 +249,7 @@ class ReadyQueue:
         lane.discard(task)
         lane.queue.count -= 1
         self.count -= 1
+        self.suspects -= lane.suspect
         self._retire(lane.queue)
 
     def take(self, accepts: Callable[[Placement], bool], limit: int) -> list[Task]:
@@ -230,6 +265,23 @@ class ReadyQueue:
         """Remove and return up to `limit` tasks of one project whose placement is accepted; only those on their own if asked."""
         queue = self._active.get(project)
         return [] if queue is None else self._take([queue], accepts, limit, standalone=standalone)
+
+    def take_suspect(
+        self, accepts: Callable[[Placement], bool], project: Project | None, *, standalone: bool = False
+    ) -> list[Task]:
+        """Remove and return one suspect task whose placement is accepted, if there is one; of one project, or fairly over all."""
+        if project is None:
+            queues = [queue for queue in self._active.values() if queue.suspect_lanes]
+        else:
+            queues = [self._active[project]] if project in self._active else []
+        taken: list[Task] = []
+        for queue in sorted(queues, key=_virtual_time):
+            if queue.take_suspect(accepts, taken, standalone=standalone):
+                self.count -= 1
+                self.suspects -= 1
+                self._retire(queue)
+                break
+        return taken
 
     def _take(
         self, queues: list[ProjectQueue], accepts: Callable[[Placement], bool], limit: int, *, standalone: bool
@@ -253,7 +305,7 @@ class ReadyQueue:
         """How many tasks wait in each queue; costs a walk over the lanes."""
         counts: dict[str, int] = {}
         for project in self._active.values():
-            for lane in (*project.lanes.values(), *project.run_lanes.values()):
+            for lane in project.all_lanes():
                 if lane.count:
                     queue = lane.placement.queue
                     counts[queue] = counts.get(queue, 0) + lane.count
@@ -263,7 +315,7 @@ class ReadyQueue:
         """How many tasks wait at each priority; costs a walk over what waits, so not for the hot path."""
         counts: dict[int, int] = {}
         for queue in self._active.values():
-            for lane in (*queue.lanes.values(), *queue.run_lanes.values()):
+            for lane in queue.all_lanes():
                 for task in lane.waiting():
                     counts[task.plan.priority] = counts.get(task.plan.priority, 0) + 1
         return counts

@@ -57,7 +57,11 @@ def joined(state: State, command: commands.WorkerJoined) -> tuple[Token, ...]:
     prefetch.forget_pace(worker, state.now)
     held = set(command.held)
     missing = [lease for token, lease in worker.leases.items() if token not in held]
-    leases.lose(state, missing, "the worker came back without it", counts=False)
+    if command.process and worker.process and command.process != worker.process:
+        leases.lose_dead(state, worker, missing, "the worker ended and was started again")
+    else:
+        leases.lose(state, missing, "the worker came back without it", counts=False)
+    worker.process = command.process
     for token in worker.leases:
         state.leases[token].batch.acknowledged = True
     _heard(state, worker, state.settings.lease_ttl)
@@ -122,7 +126,7 @@ def silent(state: State, worker: Worker) -> None:
         state.effects.disconnects.append(Disconnect(worker.profile.id, worker.session))
         worker.session = 0
     if not worker.is_executor:  # an executor's claims have ends of their own
-        leases.lose(state, list(worker.leases.values()), "the worker went silent", counts=True)
+        leases.lose_dead(state, worker, list(worker.leases.values()), "the worker went silent")
     if not worker.leases and not worker.offline:
         _gone(state, worker)
     forget_at = Micros(worker.last_heard + state.settings.worker_kept)
@@ -187,6 +191,9 @@ def claim(state: State, command: commands.ClaimTask) -> Task | None:
 def _lease_next(state: State, worker: Worker, command: commands.ClaimTask) -> Lease | None:
     while True:
         waiting = state.ready.take_of(command.project, worker.accepts, 1, standalone=command.standalone)
+        if not waiting and state.ready.suspects:
+            # An executor's claim of a task is nothing to the others it has: each lives by heartbeats of its own.
+            waiting = state.ready.take_suspect(worker.accepts, command.project, standalone=command.standalone)
         if not waiting:
             return None
         granted = leases.grant(state, worker, waiting)

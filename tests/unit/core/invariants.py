@@ -29,6 +29,7 @@ def check_engine(engine: Engine) -> None:
     for task in state.tasks.values():
         _check_task(task, is_undecided=task in undecided)
     _check_leases(state)
+    _check_suspects(state)
     _check_ready(state)
     _check_gates(state)
     for run in state.runs.values():
@@ -71,19 +72,28 @@ def _check_leases(state: State) -> None:
         assert state.tasks[lease.task.id] is lease.task
 
 
+def _check_suspects(state: State) -> None:
+    """A worker holds one suspect task at a time, and knows which."""
+    for worker in state.workers.values():
+        held = [lease for lease in worker.leases.values() if lease.task.suspect]
+        assert held == ([worker.suspect] if worker.suspect else [])
+
+
 def _check_ready(state: State) -> None:
     """The queue's counts are exact, and no worker with room leaves a task waiting that it could run."""
     waiting = [task for task in state.tasks.values() if task.lane is not None]
     queue = state.ready
     assert queue.count == len(waiting)
+    assert queue.suspects == sum(task.suspect for task in waiting)
     assert queue.counts_by_priority() == dict(Counter(task.plan.priority for task in waiting))
     assert sum(project.count for project in queue._active.values()) == len(waiting)
-    lanes = [lane for project in queue._active.values() for lane in (*project.lanes.values(), *project.run_lanes.values())]
+    lanes = [lane for project in queue._active.values() for lane in project.all_lanes()]
     assert sum(lane.count for lane in lanes) == len(waiting)
     for worker in state.workers.values():
         free, accepts = room(worker, state.now)
         if worker.session and not worker.draining and free > 0:
-            assert not any(accepts(task.plan.placement) for task in waiting)
+            assert not any(accepts(task.plan.placement) for task in waiting if not task.suspect)
+            assert worker.suspect or not any(accepts(task.plan.placement) for task in waiting)
 
 
 def _check_gates(state: State) -> None:
