@@ -193,6 +193,12 @@ class Stack:
 
     def start_worker(self, *, app: str = "", concurrency: int = 8, key: str = "") -> Daemon:
         """Start a worker more; with an API key of its own, or a new one of the role worker where one is needed."""
+        daemon = self.launch_worker(app=app, concurrency=concurrency, key=key)
+        daemon.wait_ready()
+        return daemon
+
+    def launch_worker(self, *, app: str = "", concurrency: int = 8, key: str = "", worker_id: str = "") -> Daemon:
+        """Start a worker as `start_worker` does, by a name of its own if one is given, and do not wait until it is ready."""
         arguments = ["worker", "--scheduler", ",".join(self.addresses), "--concurrency", str(concurrency)]
         arguments += ["--data-dir", str(self.folder / f"worker-{len(self.workers)}")]
         self.secrets_dir.mkdir(exist_ok=True)
@@ -201,9 +207,10 @@ class Stack:
             arguments += ["--app", app]
         if self.admin_key and not key:
             key = self.create_key("worker")
+        if worker_id:
+            arguments += ["--worker-id", worker_id]
         daemon = self._daemon(*arguments, variables={"FOLIOT_API_KEY": key})
         self.workers.append(daemon)
-        daemon.wait_ready()
         return daemon
 
     def start_gateway(self) -> Daemon:
