@@ -1,7 +1,8 @@
 """The worker streams that are open on this replica, and what is to be sent on each.
 
-A session is one stream of one worker. Senders only append to it; the stream's own writer takes what has gathered and sends it as
-few messages, so a burst of small grants costs one write. A session holds no scheduling state: losing it loses nothing.
+A session is one stream of one worker. Senders only append to it; the stream's own writer takes what has gathered. Leases become
+messages only as they are written, of a bounded size each: what waits for a slow worker is no copy of its tasks' specs. A session
+holds no scheduling state: losing it loses nothing.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from typing import TYPE_CHECKING
 
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
+from foliot_scheduler.core.effects import LeaseGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from foliot_scheduler.core.effects import Effects, LeaseGrant
+    from foliot_scheduler.core.effects import Effects
     from foliot_scheduler.core.types import Token, WorkerId
 
 OUTBOX_MAX = 10_000
 """Messages that may wait for one worker's stream. It bounds the memory a stuck worker costs; leases alone never reach it, as
 credits bound them."""
 
+
+LEASES_BYTES_MAX = 4 * 1024 * 1024
+"""Specs and checkpoints in one message of leases, give or take one lease: a quarter of what workers take."""
 
 _LEASES = Counter("foliot_leases_total", unit="leases", description="Leases that were sent to workers.")
 _RECORDED = Counter("foliot_results_total", unit="results", description="Results of attempts that were recorded.")
@@ -37,12 +42,12 @@ class Session:
         """Take the session's number, unique in this process, and the worker's name for itself."""
         self.number = number
         self.worker_id = worker_id
-        self._outbox: list[worker_pb2.WorkResponse] = []
+        self._outbox: list[worker_pb2.WorkResponse | LeaseGrant] = []
         self._arrived = asyncio.Event()
         self.closed = False
 
-    def send(self, message: worker_pb2.WorkResponse) -> None:
-        """Append a message; a stream that does not keep up is closed."""
+    def send(self, message: worker_pb2.WorkResponse | LeaseGrant) -> None:
+        """Append a message, or leases; a stream that does not keep up is closed."""
         if self.closed:
             return
         if len(self._outbox) >= OUTBOX_MAX:
@@ -56,8 +61,8 @@ class Session:
         self.closed = True
         self._arrived.set()
 
-    async def take(self) -> list[worker_pb2.WorkResponse]:
-        """Wait for messages and take all of them; an empty list means that the stream is to end."""
+    async def take(self) -> list[worker_pb2.WorkResponse | LeaseGrant]:
+        """Wait for messages and leases and take all of them; an empty list means that the stream is to end."""
         while not self._outbox and not self.closed:
             self._arrived.clear()
             await self._arrived.wait()
@@ -101,7 +106,7 @@ class Sessions:
             session = self._open.get(grant.session)
             _LEASES.add(len(grant.leases))
             if session is not None:
-                session.send(worker_pb2.WorkResponse(leases=_lease_batch(grant)))
+                session.send(grant)
         for worker_id, number, recorded, stale in effects.acknowledgements:
             _RECORDED.add(len(recorded))
             _STALE.add(len(stale))
@@ -129,20 +134,36 @@ class Sessions:
             session.send(message)
 
 
-def _lease_batch(grant: LeaseGrant) -> worker_pb2.LeaseBatch:
-    batch = worker_pb2.LeaseBatch(batch=grant.batch.first_token)
-    add = batch.leases.add
+def messages_of(taken: Iterable[worker_pb2.WorkResponse | LeaseGrant]) -> Iterator[worker_pb2.WorkResponse]:
+    """Give what was taken from a session as messages, one by one: leases of one batch in as many as their size asks for."""
+    for one in taken:
+        if isinstance(one, LeaseGrant):
+            yield from _lease_messages(one)
+        else:
+            yield one
+
+
+def _lease_messages(grant: LeaseGrant) -> Iterator[worker_pb2.WorkResponse]:
+    message = worker_pb2.WorkResponse(leases=worker_pb2.LeaseBatch(batch=grant.batch.first_token))
+    size = 0
     for lease in grant.leases:
+        if size > LEASES_BYTES_MAX:
+            yield message
+            message = worker_pb2.WorkResponse(leases=worker_pb2.LeaseBatch(batch=grant.batch.first_token))
+            size = 0
         task = lease.task
-        message = add(token=lease.token, task_id=task.id, attempt=lease.attempt, spec=task.plan.spec, project=task.project)
+        said = message.leases.leases.add(
+            token=lease.token, task_id=task.id, attempt=lease.attempt, spec=task.plan.spec, project=task.project
+        )
         if task.traceparent:
-            message.traceparent = task.traceparent
+            said.traceparent = task.traceparent
         if task.checkpoint:
-            message.checkpoint_json = task.checkpoint
+            said.checkpoint_json = task.checkpoint
         if task.run is not None:
-            message.run_id = task.run.id
-            message.key = task.key
-    return batch
+            said.run_id = task.run.id
+            said.key = task.key
+        size += len(task.plan.spec) + len(task.checkpoint)
+    yield message
 
 
 def tokens_of(values: Iterable[int]) -> tuple[Token, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.logs import get_logger
 from foliot.v1 import spec_pb2, worker_pb2
-from foliot_scheduler.actors.sessions import Session, Sessions, tokens_of
+from foliot_scheduler.actors.sessions import Session, Sessions, messages_of, tokens_of
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.access import TRUSTED, Caller
 from foliot_scheduler.core.effects import Repeated
@@ -155,8 +155,8 @@ class WorkStreams:
 
 
 async def _write(context: Context, session: Session) -> None:
-    while messages := await session.take():
-        for message in messages:
+    while taken := await session.take():
+        for message in messages_of(taken):
             await context.write(message)
 
 
