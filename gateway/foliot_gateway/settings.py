@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_network
 from typing import Any
 
 from foliot.kit.settings import (
@@ -16,6 +15,7 @@ from foliot.kit.settings import (
     duration,
     host_port,
     host_port_list,
+    network_list,
     non_negative_int,
     option,
     text,
@@ -35,17 +35,6 @@ def place_list(given: Any) -> tuple[Place, ...]:
     if not found:
         raise ValueError("must hold at least one LISTENER:PREFIX=API")
     return found
-
-
-def network_list(given: Any) -> tuple[Network, ...]:
-    """Read addresses and networks, such as `10.0.0.0/8,2001:db8::1`; raises ValueError."""
-    found: list[Network] = []
-    for one in comma_list(given):
-        try:
-            found.append(ip_network(one))
-        except ValueError:
-            raise ValueError(f"must hold addresses or networks such as 10.0.0.0/8, not {one[:80]!r}") from None
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

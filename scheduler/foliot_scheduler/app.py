@@ -180,7 +180,7 @@ class SchedulerApp(Part):
         await self._start(WebhookKeeper(pool=pool, leadership=self._leadership, clock=self._clock))
         sender = WebhookSender(
             pool=pool,
-            transport=guarded_transport(AddressPolicy()),
+            transport=guarded_transport(AddressPolicy(self._settings.deny_networks, deny_private=self._settings.deny_private)),
             user_agent=f"foliot/{importlib.metadata.version('foliot')}",
             signal=self._outbox,
             leadership=self._leadership,

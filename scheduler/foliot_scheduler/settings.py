@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from foliot.kit.addresses import IpNetwork
 from foliot.kit.settings import (
     FieldError,
     HostPort,
@@ -17,6 +18,7 @@ from foliot.kit.settings import (
     duration,
     file_path,
     host_port,
+    network_list,
     non_negative_int,
     option,
     positive_int,
@@ -91,6 +93,12 @@ class SchedulerSettings:
         duration, default=timedelta(days=400), minimum=timedelta(days=1), maximum=timedelta(days=3650)
     )
     """How long it is known what ended in each minute; at least as long as the history."""
+
+    deny_networks: tuple[IpNetwork, ...] = option(network_list, default=(), placeholder="RANGE[,...]")
+    """Further address ranges that webhooks must not reach."""
+
+    deny_private: bool = option(boolean, default=False)
+    """Whether webhooks must not reach private and loopback addresses."""
 
     auth: str | None = option(choice("off", "required"), default=None, placeholder="off|required")
     """Whether callers have to say who they are. Required by default, unless only this machine can reach the gRPC port and

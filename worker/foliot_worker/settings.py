@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from foliot.kit.addresses import IpNetwork
 from foliot.kit.settings import (
@@ -22,6 +21,7 @@ from foliot.kit.settings import (
     file_path,
     host_port_list,
     key_value,
+    network_list,
     non_negative_int,
     option,
     positive_int,
@@ -38,11 +38,6 @@ _PREFETCH: Final = 1_000
 """The leader gives so many ahead only of what it has seen this worker end fast."""
 
 _ID_BYTES_MAX: Final = 255
-
-
-def network_list(given: Any) -> tuple[IpNetwork, ...]:
-    """Read address ranges such as `10.0.0.0/8` or `fd00::/8`, separated by commas. Raises ValueError."""
-    return tuple(ipaddress.ip_network(one) for one in comma_list(given))
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from foliot.kit.addresses import IpNetwork
+
 _HOST_NAME = re.compile(r"^(?!-)[A-Za-z0-9_.\-]{1,253}$")
 _PORT_MAX: Final = 65_535
 
@@ -189,6 +191,17 @@ def comma_list(given: Any) -> tuple[str, ...]:
     if not all(isinstance(one, str) for one in sources):
         raise ValueError(f"must be a list of texts, not {_quoted(given)}")
     return tuple(item.strip() for one in sources for item in one.split(",") if item.strip())
+
+
+def network_list(given: Any) -> tuple[IpNetwork, ...]:
+    """Read addresses and networks, such as `10.0.0.0/8,2001:db8::1`."""
+    found: list[IpNetwork] = []
+    for one in comma_list(given):
+        try:
+            found.append(ipaddress.ip_network(one))
+        except ValueError:
+            raise ValueError(f"must hold addresses or networks such as 10.0.0.0/8, not {_quoted(one)}") from None
+    return tuple(found)
 
 
 def key_value(given: Any) -> dict[str, str]:

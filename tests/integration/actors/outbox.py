@@ -161,19 +161,19 @@ class Outbox:
         assert row is not None
         return row
 
-    def another_sender(self) -> WebhookSender:
-        """A sender of another replica."""
-        return _sender(self.pool, self.terms)
+    def another_sender(self, policy: AddressPolicy | None = None) -> WebhookSender:
+        """A sender of another replica, which may reach other addresses."""
+        return _sender(self.pool, self.terms, policy=policy)
 
 
-def _sender(pool: Pool, terms: Terms, signal: OutboxSignal | None = None) -> WebhookSender:
+def _sender(pool: Pool, terms: Terms, signal: OutboxSignal | None = None, policy: AddressPolicy | None = None) -> WebhookSender:
     async def read_clock(_: Pool) -> Micros:
         """PostgreSQL's time, which goes on with the test's and is not stepped with the hosts' clocks."""
         return Micros(terms.began_us + round(terms.clock.monotonic() * 1e6))
 
     return WebhookSender(
         pool=pool,
-        transport=guarded_transport(AddressPolicy()),
+        transport=guarded_transport(policy or AddressPolicy()),
         user_agent="foliot/test",
         signal=signal or OutboxSignal(),
         leadership=Leadership(),

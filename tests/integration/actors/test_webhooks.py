@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from foliot.kit.addresses import AddressPolicy
 from foliot_scheduler.actors.delivery_rules import PAUSES_S, SendingLimits
 from foliot_scheduler.actors.webhooks import CLAIM_S, SEND_TIMEOUT_S
 from foliot_scheduler.core.subscriptions import (
@@ -253,6 +254,19 @@ async def test_redirects_are_not_followed_and_some_addresses_not_reached(outbox:
     assert (await outbox.deliveries(moved))[0].status_code == 307
     assert "must not be reached" in (await outbox.deliveries(metadata))[0].error
     assert (await outbox.deliveries(strange))[0].error
+
+
+async def test_private_addresses_can_be_kept_from_webhooks(outbox: Outbox) -> None:
+    target = await outbox.receiver()
+    webhook = await outbox.subscribe(target.url, CREATED)
+    await outbox.sender.stop()
+    await outbox.terms.submit()
+    async with outbox.another_sender(AddressPolicy(deny_private=True)) as sender:
+        await sender.wait_rest()
+    (delivery,) = await outbox.deliveries(webhook)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
+    assert "must not be reached" in delivery.error
+    assert not target.ids
 
 
 async def test_what_was_claimed_and_never_recorded_is_sent_again(outbox: Outbox) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
 import asyncpg
 import pytest
@@ -17,6 +15,7 @@ from foliot_scheduler.store import partitions, reads
 from foliot_scheduler.store.lists import TaskFilter, TaskSort, task_count_by_state, task_page, windows
 from foliot_scheduler.store.pool import MANY_READERS, open_connection
 from foliot_scheduler.store.sql import Queries
+from tests.integration.store.explained import rows_read, tables_in
 
 DAY = 86_400_000_000
 ROWS = 20_000
@@ -54,22 +53,6 @@ async def reader(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.
     await connection.close()
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from _nodes(child)
-
-
-async def _rows_read(connection: asyncpg.Connection[asyncpg.Record], text: str, arguments: list[object]) -> int:
-    """Run a statement and count the rows that it took out of tables, those that it threw away included."""
-    found = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", *arguments)
-    read = 0
-    for node in _nodes(json.loads(found)[0]["Plan"]):
-        if "Relation Name" in node:
-            read += int(node["Actual Rows"] * node["Actual Loops"]) + node.get("Rows Removed by Filter", 0)
-    return read
-
-
 async def test_a_page_in_any_order_reads_no_more_than_pages(reader: asyncpg.Connection[asyncpg.Record]) -> None:
     now = await reader.fetchval("SELECT now()")
     for sort, ascending in itertools.product(TaskSort, (False, True)):
@@ -78,9 +61,9 @@ async def test_a_page_in_any_order_reads_no_more_than_pages(reader: asyncpg.Conn
         for ending in (b"", half.end):
             if sort is TaskSort.CREATED:
                 spans = windows(now=now, end=ending, ascending=ascending)[:2]
-                read = sum([await _rows_read(reader, *build(window=window)) for window in spans])
+                read = sum([await rows_read(reader, *build(window=window)) for window in spans])
             else:
-                read = await _rows_read(reader, *build(end=ending))
+                read = await rows_read(reader, *build(end=ending))
             # One row of each partition is looked at to know which comes first.
             assert read <= 2 * PAGE + 20, (sort, ascending)
 
@@ -92,7 +75,7 @@ async def test_rare_states_and_tags_are_found_without_reading_the_others(reader:
             text, arguments = task_page(
                 Project("p"), wanted, sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
             )
-            assert await _rows_read(reader, text, arguments) <= 4 * PAGE
+            assert await rows_read(reader, text, arguments) <= 4 * PAGE
 
 
 async def test_binary_tasks_on_their_own_are_found_and_counted_without_reading_the_others(
@@ -107,9 +90,9 @@ async def test_binary_tasks_on_their_own_are_found_and_counted_without_reading_t
         text, arguments = task_page(
             Project("p"), wanted, sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
         )
-        assert await _rows_read(reader, text, arguments) <= 4 * PAGE
+        assert await rows_read(reader, text, arguments) <= 4 * PAGE
     assert 0 < few < ROWS / 10
-    assert await _rows_read(reader, *task_count_by_state(Project("p"), wanted)) <= few
+    assert await rows_read(reader, *task_count_by_state(Project("p"), wanted)) <= few
     assert sum((await reads.count_tasks(reader, Project("p"), wanted)).values()) == few
 
 
@@ -123,7 +106,7 @@ async def test_single_things_are_found_by_their_index(reader: asyncpg.Connection
         "of_run_in_brief": [task_id],
     }
     for name, arguments in cases.items():
-        assert await _rows_read(reader, Queries("queries/tasks.sql")[name], arguments) <= 1, name
+        assert await rows_read(reader, Queries("queries/tasks.sql")[name], arguments) <= 1, name
 
 
 async def test_partitions_of_other_days_are_not_even_planned(reader: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -133,5 +116,4 @@ async def test_partitions_of_other_days_are_not_even_planned(reader: asyncpg.Con
         Project("p"), TaskFilter(), sort=TaskSort.CREATED, ascending=False, limit=PAGE, offset=0, window=window
     )
     found = await reader.fetchval(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
-    tables = {node["Relation Name"] for node in _nodes(json.loads(found)[0]["Plan"]) if "Relation Name" in node}
-    assert len(tables) == 2, "the live table and yesterday's partition"
+    assert len(tables_in(found)) == 2, "the live table and yesterday's partition"

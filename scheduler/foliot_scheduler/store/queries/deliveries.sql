@@ -90,18 +90,29 @@ JOIN webhook ON webhook.id = health.webhook_id AND webhook.generation = health.g
 WHERE webhook.enabled AND health.verdict <> ''
 
 -- withdraw: gives up, some at a time, what is on its way to subscriptions that were disabled
+-- A subscription whose oldest delivery is of the present time has none of an earlier one: ids grow with time. So what waits for one
+-- that is behind is not read over and over.
 WITH old AS (
     SELECT delivery.id
     FROM webhook
+    CROSS JOIN LATERAL (
+        SELECT oldest.generation
+        FROM webhook_delivery AS oldest
+        WHERE oldest.webhook_id = webhook.id AND NOT oldest.by_hand
+        ORDER BY oldest.id
+        LIMIT 1
+    ) AS oldest
     CROSS JOIN LATERAL (
         SELECT delivery.id
         FROM webhook_delivery AS delivery
         WHERE delivery.webhook_id = webhook.id
           AND NOT delivery.by_hand
           AND (NOT webhook.enabled OR delivery.generation < webhook.generation)
+        ORDER BY delivery.id
         LIMIT $1
         FOR UPDATE SKIP LOCKED
     ) AS delivery
+    WHERE NOT webhook.enabled OR oldest.generation < webhook.generation
     LIMIT $1
 ),
 gone AS (DELETE FROM webhook_delivery USING old WHERE webhook_delivery.id = old.id RETURNING webhook_delivery.*)

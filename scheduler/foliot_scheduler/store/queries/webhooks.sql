@@ -29,19 +29,39 @@ FROM webhook_delivery_history
 -- get_delivery: one delivery of a subscription; a commit of ours may move it between the two tables, so both are read at once
 SELECT * FROM ({pending} WHERE id = $1 AND webhook_id = $2 UNION ALL {ended} WHERE id = $1 AND webhook_id = $2) AS delivery
 
--- list_deliveries: a page of a subscription's deliveries, newest first; each branch reads no further than the page
+-- list_deliveries: a page of a subscription's deliveries, newest first
+-- Each branch is an index in the list's order, and reads no further than the page; of what the offset skips only the ids are read.
+WITH page AS (
+    SELECT id FROM (
+{branches}
+    ) AS delivery
+    ORDER BY id DESC
+    LIMIT $2::bigint OFFSET $3::bigint
+)
 SELECT * FROM (
-    ({pending} WHERE webhook_id = $1 AND ($2 = '' OR $2 = 'pending') ORDER BY id DESC LIMIT $3::bigint + $4::bigint)
+    {pending} JOIN page USING (id)
     UNION ALL
-    ({ended} WHERE webhook_id = $1 AND ($2 = '' OR state = $2) ORDER BY id DESC LIMIT $3::bigint + $4::bigint)
+    {ended} JOIN page USING (id)
 ) AS delivery
 ORDER BY id DESC
-LIMIT $3::bigint OFFSET $4::bigint
 
--- count_deliveries: how many deliveries of a subscription there are
-SELECT
-    (SELECT count(*) FROM webhook_delivery WHERE webhook_id = $1 AND ($2 = '' OR $2 = 'pending'))
-    + (SELECT count(*) FROM webhook_delivery_history WHERE webhook_id = $1 AND ($2 = '' OR state = $2))
+-- pending_branch: deliveries on their way, for a list
+(SELECT id FROM webhook_delivery WHERE webhook_id = $1 ORDER BY id DESC LIMIT $2::bigint + $3::bigint)
+
+-- ended_branch: deliveries that were taken or given up, for a list
+(SELECT id FROM webhook_delivery_history WHERE webhook_id = $1 AND state = '{state}' ORDER BY id DESC LIMIT $2::bigint + $3::bigint)
+
+-- count_deliveries: how many deliveries of a subscription there are, counted no further than to $2 of each kind
+SELECT sum(counted.deliveries)::bigint FROM (
+{branches}
+) AS counted
+
+-- pending_count: deliveries on their way
+SELECT count(*) AS deliveries FROM (SELECT FROM webhook_delivery WHERE webhook_id = $1 LIMIT $2::bigint) AS found
+
+-- ended_count: deliveries that were taken or given up
+SELECT count(*) AS deliveries
+FROM (SELECT FROM webhook_delivery_history WHERE webhook_id = $1 AND state = '{state}' LIMIT $2::bigint) AS found
 
 -- hurry: has a delivery on its way sent at once, by whichever clock is behind, with its pauses counted anew
 UPDATE webhook_delivery SET next_attempt_at = least($3, clock_timestamp()), step = 0, by_hand = true WHERE id = $1 AND webhook_id = $2 RETURNING 1
