@@ -63,6 +63,9 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """When Python looks for reference cycles: rarely, because a leader holds millions of objects that live long and make none. With
 the defaults and 500,000 live tasks, the search took 28 % of the engine's time, in pauses of up to 235 ms."""
 
+LOAD_TIMEOUT_S = 120.0
+"""How long reading one table of the live state may take: several times what ten million tasks need."""
+
 log = get_logger(__name__)
 
 

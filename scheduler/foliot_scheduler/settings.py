@@ -25,6 +25,7 @@ from foliot.kit.settings import (
     text,
     url,
 )
+from foliot_scheduler.database_url import database_url as postgres_url
 
 BOOTSTRAP_KEY_CHARS_MIN: Final = 32
 """The shortest key of the first start: 32 hexadecimal digits hold 128 bits, which nobody tries through."""
@@ -37,8 +38,9 @@ LIVE_TASKS_MAX: Final = 50_000_000
 class SchedulerSettings:
     """The settings of one replica."""
 
-    database_url: str = option(url("postgresql", "postgres"), secret=True, placeholder="URL")
-    """The PostgreSQL that holds everything; several hosts may be named."""
+    database_url: str = option(postgres_url, secret=True, placeholder="URL")
+    """The PostgreSQL that holds everything. Several hosts may be named, `//user@host1:5432,host2:5432/database`: whichever takes
+    writes is used, and looked for again after a fail-over."""
 
     grpc: HostPort = option(host_port, placeholder="H:P")
     """Where the gRPC API listens."""

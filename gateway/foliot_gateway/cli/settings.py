@@ -24,6 +24,7 @@ from foliot.kit.settings import (
 )
 from foliot_gateway.http.limits.gcra import LIMIT_MAX
 from foliot_gateway.settings import RATE_LIMIT
+from foliot_scheduler.database_url import database_url as postgres_url
 from foliot_scheduler.settings import check_jwt
 
 DATA_DIR = Path("foliot-data")
@@ -55,8 +56,8 @@ class UpSettings:
     app: str = option(str, default="", placeholder="MODULE:WORKER")
     """The worker program whose functions the workers offer; empty: none."""
 
-    database_url: str | None = option(url("postgresql", "postgres"), default=None, secret=True, placeholder="URL")
-    """A PostgreSQL to use instead of the embedded one."""
+    database_url: str | None = option(postgres_url, default=None, secret=True, placeholder="URL")
+    """A PostgreSQL to use instead of the embedded one; several hosts may be named, of which one takes writes."""
 
     redis_url: str | None = option(url("redis", "rediss"), default=None, secret=True, placeholder="URL")
     """A Redis to use; without one the same is done inside of the processes."""

@@ -59,7 +59,7 @@ class Establisher:
         try:
             rows = await load_live(reader, self._shard)
         finally:
-            await reader.close()
+            reader.terminate()  # there may be nobody left to take leave of
         engine = Engine(epoch=term.epoch, new_id=self._clock.uuid7, draw=self._clock.random, settings=self._settings)
         # By PostgreSQL's clock, as everything in the rows.
         now = Micros(term.elected_at + round((self._clock.monotonic() - began) * 1e6))

@@ -81,5 +81,6 @@ def to_foliot_error(error: Exception, *, method: str, clock: Clock) -> FoliotErr
 # The store's own texts may name hosts and tables; they go to the log of whoever lost the connection.
 _STORE_MESSAGES: Final = {
     ErrorReason.DATABASE_UNAVAILABLE: "PostgreSQL does not answer",
+    ErrorReason.OVERLOADED: "PostgreSQL has no connection free",
     ErrorReason.NO_LEADER: "the leader was replaced before it could answer",
 }

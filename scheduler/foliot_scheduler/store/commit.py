@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.model import Job, Run, Task, Worker
     from foliot_scheduler.core.types import JobId, Micros
 
-COMMIT_TIMEOUT_S: Final = 30.0
-"""A commit takes milliseconds; one that takes so long has lost its server, and the term with it."""
+COMMIT_TIMEOUT_S: Final = 15.0
+"""A commit takes milliseconds, one of 100,000 tasks 1 to 2 s; one that takes so long has lost its server, and the term with it.
+While it lasts nobody is answered, so it must not last for longer than callers wait."""
+
+PREPARE_TIMEOUT_S: Final = 15.0
+"""For planning one everyday statement."""
 
 _VERSIONS_KNOWN_MAX: Final = 100_000
 """Jobs whose stored version is remembered; forgetting costs one needless copy of a spec each."""
@@ -253,7 +257,7 @@ class Committer:
             arrays.register(self._connection)
             for groups in _EVERYDAY:
                 mask = sum(1 << names.index(name) for name in groups)
-                await self._connection.fetchrow(*_empty(statement(mask), self._shard))
+                await self._connection.fetchrow(*_empty(statement(mask), self._shard), timeout=PREPARE_TIMEOUT_S)
         self._prepared = True
 
     def _unknown_versions(self, jobs: Iterable[Job]) -> list[Job]:

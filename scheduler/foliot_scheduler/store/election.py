@@ -26,8 +26,8 @@ ANSWER_WITHIN_S = 5.0
 """How long a host may be silent before it counts as dead: a connection to one that is gone without a word never breaks by itself.
 As long as others wait before they replace a leader that does not prove its term."""
 
-EPOCH_WITHIN_S = 35.0
-"""How long taking the epoch may wait for the old leader's commit under way, which gives up after 30 s itself."""
+EPOCH_WITHIN_S = 20.0
+"""How long taking the epoch may wait for the old leader's commit under way, which gives up after 15 s itself."""
 
 _SQL = Queries("queries/election.sql")
 
@@ -48,21 +48,21 @@ class Leadership:
 async def ensure_row(conn: Connection, shard: int) -> None:
     """Make the shard's row if it was never led."""
     with translated("prepare the election"):
-        await conn.execute(_SQL["ensure_row"], shard)
+        await conn.execute(_SQL["ensure_row"], shard, timeout=ANSWER_WITHIN_S)
 
 
 async def wait_for_lock(conn: Connection, shard: int) -> bool:
     """Wait up to LOCK_WAIT_S for the shard's lock, and return whether it is ours. It is held until the connection closes."""
     with translated("wait for the leader's lock"):
-        await conn.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
+        await conn.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'", timeout=ANSWER_WITHIN_S)
         try:
             await conn.execute(_SQL["wait_for_lock"], shard, timeout=LOCK_WAIT_S + ANSWER_WITHIN_S)
+            ours = True
         except asyncpg.LockNotAvailableError:
-            return False
-        finally:
-            if not conn.is_closed():
-                await conn.execute("SET lock_timeout = 0")
-        return True
+            ours = False
+        # Not after any other error: the connection may have nobody at its other end.
+        await conn.execute("SET lock_timeout = 0", timeout=ANSWER_WITHIN_S)
+        return ours
 
 
 async def take_epoch(conn: Connection, shard: int) -> tuple[int, Micros]:
@@ -93,7 +93,7 @@ async def renew(conn: Connection, shard: int, epoch: int) -> Micros:
 async def resign(conn: Connection, shard: int, epoch: int) -> None:
     """Leave a term in good order; the lock goes with the connection."""
     with translated("resign"):
-        await conn.execute(_SQL["resign"], shard, epoch)
+        await conn.execute(_SQL["resign"], shard, epoch, timeout=ANSWER_WITHIN_S)
 
 
 async def read_leadership(conn: Connection, shard: int) -> Leadership | None:

@@ -16,6 +16,12 @@ class StoreUnavailable(StoreError):  # noqa: N818 - a state of the world, named 
     reason = "database_unavailable"
 
 
+class StoreBusy(StoreUnavailable):
+    """PostgreSQL has no connection left for us: it has too much to do, and nothing has taken effect."""
+
+    reason = "overloaded"
+
+
 class Fenced(StoreError):  # noqa: N818 - what has happened to the writer
     """Another replica leads: nothing of the commit was written, and the writer must step down."""
 

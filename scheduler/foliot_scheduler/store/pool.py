@@ -7,14 +7,16 @@ here, in `translated`, and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import asyncpg
 
-from foliot_scheduler.store.errors import ConflictError, DatabaseUrlError, StoreError, StoreUnavailable
+from foliot_scheduler.database_url import DatabaseUrl, read_database_url
+from foliot_scheduler.store import hosts
+from foliot_scheduler.store.errors import ConflictError, DatabaseUrlError, StoreBusy, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -28,24 +30,34 @@ else:
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01T00:00:00Z, from which PostgreSQL counts."""
 
-CONNECT_TIMEOUT_S: Final = 5.0
-"""How long one connection may take to open, name resolution included."""
-
 READ_TIMEOUT_S: Final = 10.0
 """How long one read may take: longer than any list takes on millions of rows, shorter than a caller waits."""
+
+ACQUIRE_WITHIN_S: Final = 5.0
+"""How long to wait for a connection of the pool: as long as a new one may take to open. Who waits longer waits behind a host that
+is gone, or behind more reads than it has places for, and is better told so."""
+
+RELEASE_WITHIN_S: Final = 1.0
+"""How long a connection that is given back may take to call off what still runs on it, before it is closed instead."""
 
 _COMMAND_GRACE_S: Final = 2.0
 """How much longer than the server's own limit we wait for an answer, before the connection counts as dead."""
 
+_QUERIES_MAX: Final = 50_000
+_IDLE_LIFETIME_S: Final = 300.0
+"""A connection of the pool is opened anew after so many statements, and closed when idle for so long: asyncpg's own defaults."""
+
 _STATEMENTS_MAX: Final = 256
 """Prepared statements kept on a connection: all combinations of filters and commit groups that are in use."""
 
-# A silent death of the other host is noticed after about 5 s: 2 s without traffic, then 3 probes a second apart.
 KEEPALIVE: Final = {
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "5000",
+    # The other direction of what `hosts.bound_silence` does: PostgreSQL notices that we are gone, and gives the lock away.
+    "tcp_keepalives_idle": str(hosts.IDLE_S),
+    "tcp_keepalives_interval": str(hosts.PROBE_EVERY_S),
+    "tcp_keepalives_count": str(hosts.PROBES),
+    "tcp_user_timeout": str(hosts.UNCONFIRMED_MS),
+    # A backend that waits for somebody's lock does not look at its connection by itself, and keeps the leader's lock meanwhile.
+    "client_connection_check_interval": "1s",
 }
 """Server settings for the session that holds the leader's lock."""
 
@@ -70,17 +82,42 @@ ONE_WRITER: Final = {
 """Server settings for the journal's connection."""
 
 
+class _BoundedPool(asyncpg.Pool):
+    """A pool that keeps nobody waiting for ever: for a connection, or for one that cannot be given back in good order."""
+
+    __slots__ = ()
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=ACQUIRE_WITHIN_S if timeout is None else timeout)
+
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
+        # What fails here ends the connection and nothing else: what it was wanted for has been answered, or has failed itself.
+        with contextlib.suppress(*hosts.REFUSALS):
+            await super().release(connection, timeout=RELEASE_WITHIN_S if timeout is None else timeout)
+
+
 async def open_pool(url: str, *, application_name: str = "foliot", size: int = 8, read_timeout_s: float = READ_TIMEOUT_S) -> Pool:
     """Open a pool for reads and small writes; it connects once at once, so that a wrong URL is found here.
 
-    Raises DatabaseUrlError when the URL cannot work, StoreUnavailable when nobody answers.
+    Each of its connections is to the host that takes writes when it is opened. Raises DatabaseUrlError when the URL cannot work,
+    StoreUnavailable when no host takes writes.
     """
-    with translated("connect", url):
-        pool = asyncpg.create_pool(
+    found = _read_url(url)
+
+    async def connect(*_url: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        return await hosts.connect(found.hosts, **options)
+
+    with translated("connect", found):
+        pool: Pool = _BoundedPool(
             url,
+            connect=connect,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
             min_size=1,
             max_size=size,
-            timeout=CONNECT_TIMEOUT_S,
+            max_queries=_QUERIES_MAX,
+            max_inactive_connection_lifetime=_IDLE_LIFETIME_S,
             command_timeout=read_timeout_s + _COMMAND_GRACE_S,
             statement_cache_size=_STATEMENTS_MAX,
             # Composed statements are long; a limit on their length or age would only prepare them again and again.
@@ -104,67 +141,67 @@ async def open_connection(
     command_timeout_s: float | None = None,
     settings: dict[str, str] | None = None,
 ) -> asyncpg.Connection[asyncpg.Record]:
-    """Open one connection with server settings of its own, such as KEEPALIVE or ONE_WRITER.
+    """Open one connection, to the host that takes writes, with server settings of its own, such as KEEPALIVE or ONE_WRITER.
 
-    A command that takes longer than `command_timeout_s` breaks the connection (None: it may wait for ever, as for the leader's
-    lock). Raises as `open_pool` does.
+    A command that takes longer than `command_timeout_s` breaks the connection, unless it is given a limit of its own (None: it
+    may wait for ever). Raises as `open_pool` does.
     """
-    with translated("connect", url):
-        connection = await asyncpg.connect(
-            url,
-            timeout=CONNECT_TIMEOUT_S,
+    found = _read_url(url)
+    with translated("connect", found):
+        connection = await hosts.connect(
+            found.hosts,
             command_timeout=command_timeout_s,
             statement_cache_size=_STATEMENTS_MAX,
             max_cacheable_statement_size=0,
             max_cached_statement_lifetime=0,
             server_settings=_server_settings(application_name, **(settings or {})),
         )
-        await _set_codecs(connection)
+        try:
+            async with asyncio.timeout(hosts.CONNECT_TIMEOUT_S):
+                await _set_codecs(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
 
 def describe_url(url: str) -> str:
     """Write a database URL without its password, for people."""
     try:
-        parts = urlsplit(url)
-        user, host, port = parts.username or "", parts.hostname or "", parts.port
+        return read_database_url(url).shown
     except ValueError:
         return "the database URL"
-    if not parts.scheme or (not host and "host=" not in parts.query and not parts.path):
-        return "the database URL"
-    where = f"{host}:{port}" if port is not None else host
-    return f"{parts.scheme}://{user + '@' if user else ''}{where}{parts.path}"
+
+
+def _read_url(url: str) -> DatabaseUrl:
+    try:
+        return read_database_url(url)
+    except ValueError as error:
+        raise DatabaseUrlError(f"the database URL {error}") from None
 
 
 @contextlib.contextmanager
-def translated(what: str, url: str | None = None) -> Iterator[None]:
+def translated(what: str, url: DatabaseUrl | None = None) -> Iterator[None]:
     """Turn what asyncpg and the operating system raise into StoreError and its kin.
 
     `what` is the infinitive of what was tried, for the message; `url`, given where a connection is opened, is named in it
     without its password. Wrap calls of the driver only: an OSError of anything else would be taken for the database's.
     """
     try:
-        if url is not None and not url.startswith(_SCHEMES):
-            # asyncpg takes an empty URL for "localhost, as myself".
-            raise DatabaseUrlError(
-                f"{describe_url(url)}: a database URL looks like postgresql://user:password@host:5432/database"
-            )
         yield
     except StoreError:
         raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
-        if url is not None:
-            # Without its cause, which may quote the URL.
-            raise _connect_error(error, describe_url(url)) from None
+    except hosts.NoHostError as error:
+        # Without its cause, which may quote the URL.
+        raise _no_host(error, f"could not {what}" if url is None else url.shown) from None
+    except hosts.REFUSALS as error:
         raise _error(error, what) from error
     except ValueError:
         if url is None:
             raise
-        # asyncpg's parser of URLs; its message may quote a piece of the password.
+        # asyncpg's own reading of the URL; its message may quote a piece of the password.
         raise DatabaseUrlError("the database URL is malformed: is the password percent-encoded?") from None
 
-
-_SCHEMES: Final = ("postgresql://", "postgres://")
 
 _UNAVAILABLE: Final = (
     asyncpg.PostgresConnectionError,
@@ -173,6 +210,8 @@ _UNAVAILABLE: Final = (
     asyncpg.TransactionRollbackError,  # deadlock, serialization
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # the host has become a standby
+    asyncpg.PostgresSystemError,  # its disk fails it
+    asyncpg.TargetServerAttributeNotMatched,
     OSError,  # TimeoutError included
 )
 
@@ -181,6 +220,8 @@ def _error(error: Exception, what: str) -> StoreError:
     detail = str(error) or type(error).__name__
     if isinstance(error, asyncpg.UniqueViolationError):
         return ConflictError(f"could not {what}: {detail}")
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return StoreBusy(f"could not {what}: PostgreSQL has no connection left ({detail})")
     # An InterfaceError is a misuse of the driver, unless it says that the connection has been closed under us.
     closed = isinstance(error, asyncpg.InterfaceError) and ("clos" in detail or "released back" in detail)
     if closed or isinstance(error, _UNAVAILABLE):
@@ -188,21 +229,37 @@ def _error(error: Exception, what: str) -> StoreError:
     return StoreError(f"could not {what}: {detail}")
 
 
-def _connect_error(error: Exception, where: str) -> StoreError:
+def _no_host(error: hosts.NoHostError, where: str) -> StoreError:
+    """What to make of the reasons of all hosts: of one that may come back, if there is any."""
+    reasons = [(name, *_refusal(failure)) for name, failure in error.failures]
+    kinds = [kind for _, kind, _ in reasons]
+    kind = next((kind for kind in (StoreUnavailable, StoreBusy) if kind in kinds), kinds[0])
+    if len(reasons) == 1:
+        return kind(f"{where}: {reasons[0][2]}")
+    return kind(f"{where}: no host takes writes: {'; '.join(f'{name}: {reason}' for name, _, reason in reasons)}")
+
+
+def _refusal(error: Exception) -> tuple[type[StoreError], str]:
+    """What the reason of one host is called, and how it is told."""
     match error:
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return DatabaseUrlError(f"{where}: PostgreSQL refuses the user or the password")
+            return DatabaseUrlError, "PostgreSQL refuses the user or the password"
         case asyncpg.InvalidCatalogNameError():
-            return DatabaseUrlError(f"{where}: there is no such database; create it first")
+            return DatabaseUrlError, "there is no such database; create it first"
         case asyncpg.ClientConfigurationError():
-            return DatabaseUrlError(f"{where}: one of its options is not understood")
+            return DatabaseUrlError, "one of its options is not understood"
         case asyncpg.InsufficientPrivilegeError():
-            return DatabaseUrlError(f"{where}: the user may not connect to this database")
+            return DatabaseUrlError, "the user may not connect to this database"
+        case asyncpg.TooManyConnectionsError():
+            return StoreBusy, f"PostgreSQL has no connection left ({error})"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return StoreUnavailable, "it is a standby or read-only, and Foliot has to write"
         case asyncpg.PostgresError() if not isinstance(error, _UNAVAILABLE):
-            return StoreError(f"{where}: {error}")
+            return StoreError, str(error)
         case _:
-            detail = f"no answer within {CONNECT_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else str(error)
-            return StoreUnavailable(f"{where}: PostgreSQL does not answer ({detail})")
+            late = f"no answer within {hosts.CONNECT_TIMEOUT_S:g} s"
+            detail = late if isinstance(error, TimeoutError) and not error.errno else str(error)
+            return StoreUnavailable, f"PostgreSQL does not answer ({detail})"
 
 
 def _server_settings(application_name: str, **settings: str) -> dict[str, str]:

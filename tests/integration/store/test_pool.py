@@ -82,7 +82,7 @@ def test_errors_of_ours_pass_through() -> None:
     [
         ("postgresql://u:p@h:5/d?sslmode=require", "postgresql://u@h:5/d"),
         ("postgresql:///d?host=/run", "postgresql:///d"),
-        ("postgresql://u:p@h1:5,h2:6/d", "the database URL"),
+        ("postgresql://u:p@h1:5,h2:6/d", "postgresql://u@h1:5,h2:6/d"),
         ("p@ss", "the database URL"),
     ],
 )

@@ -30,9 +30,12 @@ WHERE shard = $1
 
 -- end_stalled: end the session that holds the shard's lock, if its leader has been silent for too long
 -- A process that is stopped, or a host that is gone, keeps its session; PostgreSQL's clock alone judges, so no skew matters.
+-- Stalled is who asks for nothing: not a leader whose commit PostgreSQL takes long over, where another one's would last as long,
+-- and not who has been given the lock just now and has yet to say so.
 SELECT pg_terminate_backend(holder.pid)
 FROM pg_locks AS holder
 JOIN leadership ON leadership.shard = $1
+JOIN pg_stat_activity AS session ON session.pid = holder.pid
 WHERE holder.locktype = 'advisory'
   AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND holder.classid = 1718578281
@@ -40,3 +43,5 @@ WHERE holder.locktype = 'advisory'
   AND holder.granted
   AND holder.pid <> pg_backend_pid()
   AND leadership.renewed_at < now() - make_interval(secs => $2)
+  AND session.state <> 'active'
+  AND session.state_change < now() - make_interval(secs => $2)
