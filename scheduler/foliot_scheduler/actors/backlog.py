@@ -66,9 +66,10 @@ RETRY_S_MAX: Final = 10.0
 class BacklogLimits:
     """How much may wait for a commit."""
 
-    creating_max: int = 20_000
-    """Commands that may wait when one that asks for more work comes: about a second of work for the engine."""
-    wishes_max: int = 22_000
+    creating_max: int = 8_000
+    """Commands that may wait when one that asks for more work comes: about a second of work for a replica. Each is a call that
+    waits, and there are places for more calls that change something (`api/rooms.py`), so that others find one."""
+    wishes_max: int = 9_000
     """The same for other wishes of callers."""
     reports_max: int = 25_000
     """The same for what ends work. Workers' streams then wait, and hold their workers back."""

@@ -1,10 +1,13 @@
 """Credentials: the text form of API keys, and who a credential stands for, remembered for a short while.
 
 Theory of operation. A credential is checked once and its caller remembered under the SHA-256 of what was sent, so that the
-calls of a busy client cost a hash and a look into a dictionary. What is remembered is forgotten after KEPT_S, and read again: so
+calls of a busy client cost a hash and a look into a dictionary. What is remembered counts for KEPT_S, and is read again then: so
 a revoked key is refused by every replica within that time, without anybody being told. What was refused is remembered too, in
-a place of its own: somebody who tries secret after secret pushes out nobody's credentials but their own guesses, and as few of
-them look into PostgreSQL at once as LOOK_UPS_MAX says.
+a place of its own: somebody who tries secret after secret pushes out nobody's credentials but their own guesses.
+
+Credentials that were good when they were looked up last have look-ups of their own: they wait for one another alone, and are no
+more than are remembered. All others share a few, and of those only so many may wait; more are told to come back. So a flood of
+guesses neither fills the memory nor keeps those out who are known.
 
 Secrets are never written anywhere: not to logs, not to errors, not to the database.
 """
@@ -47,8 +50,15 @@ RECHECK_S: Final = 2.0
 CALLERS_MAX: Final = 10_000
 """Callers, and refused credentials, that are remembered: some 5 MB each."""
 
-LOOK_UPS_MAX: Final = 4
-"""Credentials that are looked up in PostgreSQL at once: half of a replica's connections."""
+LOOK_UPS_MAX: Final = 2
+"""Credentials that are looked up in PostgreSQL at once, of those that are known and of the others: each a quarter of a replica's
+connections."""
+
+WAITING_MAX: Final = 1_000
+"""Unknown credentials that may be on their way to be looked up: half a second of look-ups."""
+
+OVERLOADED_RETRY_S: Final = 1.0
+"""When to come back with one where so many wait."""
 
 _SECRET: Final = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9_-]{{43}}")
 _REQUIRED: Final = "credentials are required: Authorization: ApiKey <key>, or Bearer <token>"
@@ -121,7 +131,10 @@ class Authenticator:
         self._callers: dict[bytes, _Remembered] = {}
         self._refused: dict[bytes, float] = {}
         self._looking: dict[bytes, asyncio.Event] = {}
-        self._room = asyncio.Semaphore(LOOK_UPS_MAX)
+        self._room_for_known = asyncio.Semaphore(LOOK_UPS_MAX)
+        self._room_for_others = asyncio.Semaphore(LOOK_UPS_MAX)
+        self._others = 0
+        """Unknown credentials that are being looked up, or wait for it."""
 
     async def __call__(self, authorization: str) -> Caller:
         """See `Authenticate`."""
@@ -148,14 +161,21 @@ class Authenticator:
 
     def forget(self) -> None:
         """Look up every credential anew: one was revoked here, and the next call is to notice."""
-        self._callers.clear()
+        for known, (caller, _) in self._callers.items():
+            self._callers[known] = _Remembered(caller, float("-inf"))
 
     async def _look_up(self, authorization: str, known: bytes) -> Caller:
+        is_known = known in self._callers
+        if not is_known and self._others >= WAITING_MAX:
+            message = "too many unknown credentials wait to be looked up"
+            raise FoliotError(ErrorReason.OVERLOADED, message, retry_after_s=OVERLOADED_RETRY_S)
         done = self._looking[known] = asyncio.Event()
+        self._others += not is_known
         try:
-            async with self._room:
+            async with self._room_for_known if is_known else self._room_for_others:
                 caller = await self._check(authorization)
         finally:
+            self._others -= not is_known
             del self._looking[known]
             done.set()
         until_s = self._clock.monotonic() + KEPT_S

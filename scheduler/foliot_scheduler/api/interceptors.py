@@ -1,9 +1,10 @@
 """What every call passes on its way in and out.
 
-In order: the caller is known and let in or not, a span is opened, a write that reached a replica that does not lead is
-forwarded, the request is parsed, the service answers, and whatever it raised becomes a status. The handlers take
-and give bytes, so that forwarding touches no message and malformed requests get an answer of ours; they are made
-once for each method, because gRPC's own interceptors are looked up and chained anew for every call.
+In order: there is room for the call or not, the caller is known and let in or not, a span is opened, a write that
+reached a replica that does not lead is forwarded, the request is parsed, the service answers, and whatever it raised
+becomes a status. The handlers take and give bytes, so that forwarding touches no message and malformed requests get an
+answer of ours; they are made once for each method, because gRPC's own interceptors are looked up and chained anew for
+every call.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from foliot.v1 import worker_pb2
 from foliot_scheduler.api.calls import Call, CallReader
 from foliot_scheduler.api.credentials import RECHECK_S
 from foliot_scheduler.api.errors import to_foliot_error
+from foliot_scheduler.api.rooms import Room, Rooms
 from foliot_scheduler.api.wire import parse_request
 from foliot_scheduler.core.access import Access
 from foliot_scheduler.store.errors import StoreError
@@ -70,12 +72,21 @@ class Service(Protocol):
 class Passage:
     """Makes gRPC's handlers of services."""
 
-    def __init__(self, *, leader: LeaderPort, forwarder: Forwarder, clock: Clock, reader: CallReader | None = None) -> None:
-        """Take who lets callers in; without one, authentication is off."""
+    def __init__(
+        self,
+        *,
+        leader: LeaderPort,
+        forwarder: Forwarder,
+        clock: Clock,
+        reader: CallReader | None = None,
+        rooms: Rooms | None = None,
+    ) -> None:
+        """Take who lets callers in (without one, authentication is off), and how many calls go on at once."""
         self._leader = leader
         self._forwarder = forwarder
         self._clock = clock
         self._reader = reader or CallReader()
+        self._rooms = rooms or Rooms()
 
     def handlers(self, service: Service) -> grpc.GenericRpcHandler[Any, Any]:
         """The handlers of one service. Raises AttributeError if it lacks a method of the contract."""
@@ -109,6 +120,8 @@ class Passage:
     ) -> grpc.RpcMethodHandler[Any, Any]:
         path = f"/{method.containing_service.full_name}/{method.name}"
         leader, forwarder, read_call = self._leader, self._forwarder, self._reader.read_call
+        rooms = self._rooms
+        room = rooms.writes if writes else rooms.reads
 
         async def answer(raw: bytes, context: ServicerContext, call: Call) -> bytes:
             if writes and not leader.leading:
@@ -120,6 +133,8 @@ class Passage:
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
             passing = _Passing(method, context, self._clock)
             try:
+                passing.enter(room)
+                passing.hold(rooms, len(raw))
                 call = await read_call(passing.metadata, access)
                 with passing.span():
                     response = await answer(raw, context, call)
@@ -144,6 +159,7 @@ class Passage:
         async def serve(raw: bytes, context: ServicerContext) -> AsyncIterator[bytes]:
             passing = _Passing(method, context, self._clock)
             try:
+                passing.enter(self._rooms.watches)
                 call = await read_call(passing.metadata, access)
                 # No span: it would stay open for as long as somebody watches.
                 async for message in function(parse_request(request_type, raw), call):
@@ -174,6 +190,7 @@ class Passage:
         async def serve(requests: AsyncIterator[bytes], context: ServicerContext) -> bytes:
             passing = _Passing(method, context, self._clock)
             try:
+                passing.enter(self._rooms.pushes)
                 call = await read_call(passing.metadata, access)
                 response = await function(parsed(requests, passing), call)
                 passing.status = "OK"
@@ -189,6 +206,7 @@ class Passage:
         async def serve(_requests: object, context: ServicerContext) -> None:
             passing = _Passing(method, context, self._clock)
             try:
+                passing.enter(self._rooms.workers)
                 call = await self._reader.read_call(passing.metadata, access)
                 if self._reader.checks:
                     await self._while_let_in(work(context, call), passing, access)
@@ -241,7 +259,7 @@ def _work_request(raw: bytes) -> worker_pb2.WorkRequest:
 class _Passing:
     """One call on its way: what is noted of it whatever happens."""
 
-    __slots__ = ("_clock", "_context", "_method", "_started", "metadata", "status")
+    __slots__ = ("_clock", "_context", "_holding", "_method", "_room", "_started", "metadata", "status")
 
     def __init__(self, method: MethodDescriptor, context: ServicerContext, clock: Clock) -> None:
         self._method = method
@@ -249,8 +267,20 @@ class _Passing:
         self._clock = clock
         self._started = clock.monotonic()
         self.metadata = context.invocation_metadata() or ()
+        self._room: Room | None = None
+        self._holding: tuple[Rooms, int] | None = None
         self.status = "CANCELLED"
         """How it ended, as gRPC names it; the caller hung up unless something else is said."""
+
+    def enter(self, room: Room) -> None:
+        """Take a place, until the end. Raises FoliotError OVERLOADED."""
+        room.enter()
+        self._room = room
+
+    def hold(self, rooms: Rooms, size: int) -> None:
+        """Hold a request of so many bytes, until the end. Raises FoliotError OVERLOADED."""
+        rooms.hold(size)
+        self._holding = rooms, size
 
     def span(self) -> Any:
         """Open the call's span, under the caller's."""
@@ -269,7 +299,12 @@ class _Passing:
         await abort(self._context, failure)
 
     def end(self) -> None:
-        """Count the call."""
+        """Count the call, and leave its place to another."""
+        if self._room is not None:
+            self._room.leave()
+        if self._holding is not None:
+            rooms, size = self._holding
+            rooms.let_go(size)
         duration_s = self._clock.monotonic() - self._started
         method = self._method.full_name
         _CALLS.add(1, method, self.status)

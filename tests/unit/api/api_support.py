@@ -17,6 +17,7 @@ from foliot_scheduler.api.errors import no_leader
 from foliot_scheduler.api.forwarding import Forwarder
 from foliot_scheduler.api.interceptors import Passage, Service
 from foliot_scheduler.api.ports import LeaderAddress
+from foliot_scheduler.api.rooms import Rooms
 from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.core.commands import Command
 from foliot_scheduler.core.effects import Refusal, Reply
@@ -104,10 +105,11 @@ async def replica(
     own_address: str = "127.0.0.1:1",
     clock: Clock | None = None,
     reader: CallReader | None = None,
+    rooms: Rooms | None = None,
 ) -> AsyncIterator[Replica]:
     """Serve on any free port, for as long as the block lasts."""
     forwarder = Forwarder(own_address=own_address, find_leader=(cluster or Cluster()).find)
-    passage = Passage(leader=leader, forwarder=forwarder, clock=clock or SystemClock(), reader=reader)
+    passage = Passage(leader=leader, forwarder=forwarder, clock=clock or SystemClock(), reader=reader, rooms=rooms)
     listen = HostPort("127.0.0.1", 0)
     async with GrpcServer(listen=listen, services=services, passage=passage, forwarder=forwarder) as server:
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.bound_port}")

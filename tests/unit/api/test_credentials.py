@@ -10,6 +10,7 @@ import pytest
 
 from foliot.kit.clock import ManualClock
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot_scheduler.api import credentials
 from foliot_scheduler.api.credentials import (
     AUTHORIZATION_CHARS_MAX,
     KEPT_S,
@@ -205,6 +206,39 @@ async def test_guesses_do_not_take_every_connection(world: World) -> None:
     world.keys.gate.set()
     await asyncio.gather(*calls)
     assert world.keys.most_busy == LOOK_UPS_MAX
+
+
+async def test_guesses_keep_nobody_out_who_is_known(world: World) -> None:
+    await world.authenticate(world.good)
+    world.clock.advance(KEPT_S)
+    world.keys.gate = asyncio.Event()
+    guesses = [asyncio.create_task(world.refused(wrong_key(number))) for number in range(20)]
+    for _ in range(5):
+        await world.clock.sleep(0)
+    busy = world.keys.busy
+    known = asyncio.create_task(world.authenticate(world.good))
+    for _ in range(5):
+        await world.clock.sleep(0)
+    assert world.keys.busy == busy + 1, "it is looked up beside them, not after them"
+    world.keys.gate.set()
+    assert await known == CALLER
+    await asyncio.gather(*guesses)
+
+
+async def test_more_unknown_credentials_than_may_wait_are_told_to_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "WAITING_MAX", 3)
+    world.keys.gate = asyncio.Event()
+    guesses = [asyncio.create_task(world.refused(wrong_key(number))) for number in range(3)]
+    for _ in range(5):
+        await world.clock.sleep(0)
+    with pytest.raises(FoliotError) as caught:
+        await world.authenticate(wrong_key(3))
+    assert (caught.value.reason, caught.value.retry_after_s) == (ErrorReason.OVERLOADED, 1.0)
+    world.keys.gate.set()
+    await asyncio.gather(*guesses)
+    await world.refused(wrong_key(3))
 
 
 async def test_a_database_that_is_away_refuses_nobody(world: World) -> None:
