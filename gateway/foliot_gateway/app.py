@@ -17,6 +17,7 @@ from foliot_gateway.apis import APIS
 from foliot_gateway.apis.queue import QUEUE, queue_api
 from foliot_gateway.http.callers import Callers
 from foliot_gateway.http.hosts import HostGuard
+from foliot_gateway.http.in_flight import InFlight
 from foliot_gateway.http.limits.gate import Gate
 from foliot_gateway.http.limits.limiter import Limiter
 from foliot_gateway.http.limits.local import LocalBuckets
@@ -60,6 +61,7 @@ class GatewayApp(Part):
             body_bytes_max=settings.body_bytes_max,
             body_timeout_s=settings.body_timeout.total_seconds(),
             request_timeout_s=settings.request_timeout.total_seconds(),
+            in_flight=InFlight(requests_max=settings.requests_max),
         )
         hosts = HostGuard(callers, settings.trusted_hosts)
         try:

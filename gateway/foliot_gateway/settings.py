@@ -18,10 +18,12 @@ from foliot.kit.settings import (
     network_list,
     non_negative_int,
     option,
+    positive_int,
     text,
     url,
 )
 from foliot_gateway.http.client_address import Network
+from foliot_gateway.http.in_flight import REQUESTS_MAX
 from foliot_gateway.http.limits.gcra import LIMIT_MAX
 from foliot_gateway.http.mounting import DEFAULT_PLACES, Place
 
@@ -69,6 +71,9 @@ class GatewaySettings:
 
     body_bytes_max: int = option(byte_size, default=4 * 1024 * 1024, minimum=1024, maximum=64 * 1024 * 1024)
     """The largest request body that is taken; a larger one gets 413. The documented APIs promise 4 MiB."""
+
+    requests_max: int = option(positive_int, default=REQUESTS_MAX, maximum=100_000, placeholder="N")
+    """How many requests are served at once; more get 503 with a delay to come back after. Some 50 KiB each."""
 
     body_timeout: timedelta = option(duration, default=timedelta(seconds=30), minimum=timedelta(seconds=1))
     """How long a request may take to send its body, so that slow senders do not pile up; then it gets 408."""

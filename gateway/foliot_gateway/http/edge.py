@@ -21,6 +21,7 @@ from foliot.kit.telemetry import Histogram, extract
 from foliot_gateway.http.accept import check_accept
 from foliot_gateway.http.fault import Fault, FaultError, refuse
 from foliot_gateway.http.hosts import HostGuard
+from foliot_gateway.http.in_flight import InFlight, body_size
 from foliot_gateway.http.limits.gate import Gate, exceeded
 from foliot_gateway.http.limits.gcra import Decision
 from foliot_gateway.http.operation import Api
@@ -68,14 +69,23 @@ class Edge:
     """An ASGI application around a site's router."""
 
     def __init__(
-        self, router: AsgiApp, site: Site, gate: Gate, clock: Clock, *, hosts: HostGuard | None, body_bytes_max: int
+        self,
+        router: AsgiApp,
+        site: Site,
+        gate: Gate,
+        clock: Clock,
+        *,
+        hosts: HostGuard | None,
+        in_flight: InFlight,
+        body_bytes_max: int,
     ) -> None:
-        """Take the router, what it routes to, who is let in, by what name, and the largest body it is to see, in bytes."""
+        """Take the router, what it routes to, who is let in, by what name, how many at once, and the largest body, in bytes."""
         self._router = router
         self._site = site
         self._gate = gate
         self._clock = clock
         self._hosts = hosts
+        self._in_flight = in_flight
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,9 +107,7 @@ class Edge:
             kind=trace.SpanKind.SERVER,
             attributes={"http.request.method": method, "foliot.request_id": request_id},
         ) as span:
-            decision = await self._gate.admit(_peer(scope), scope["raw_path"], headers)
-            response.limit_fields = [] if decision is None else self._gate.fields(decision)
-            inner = await self._serve(scope, headers, receive, response, decision)
+            inner = await self._serve_if_room(scope, headers, receive, response)
             template = str(inner.get("path_template", ""))
             span.update_name(f"{method} {template}" if template else f"HTTP {method}")
             span.set_attributes({"http.response.status_code": response.status, "http.route": template})
@@ -116,6 +124,20 @@ class Edge:
                 duration_ms=round(took_s * 1000, 3),
                 request_id=request_id,
             )
+
+    async def _serve_if_room(self, scope: Scope, headers: dict[str, str], receive: Receive, response: _Response) -> Scope:
+        size = body_size(headers, self._body_bytes_max)
+        try:
+            self._in_flight.begin(size)
+        except FaultError as error:
+            await write_fault(error.fault, self._api_of(scope), response, instance=_raw_path(scope))
+            return scope
+        try:
+            decision = await self._gate.admit(_peer(scope), scope["raw_path"], headers)
+            response.limit_fields = [] if decision is None else self._gate.fields(decision)
+            return await self._serve(scope, headers, receive, response, decision)
+        finally:
+            self._in_flight.end(size)
 
     async def _serve(
         self, scope: Scope, headers: dict[str, str], receive: Receive, response: _Response, decision: Decision | None
@@ -143,6 +165,13 @@ class Edge:
             return inner
         await self._router(inner, receive, response)
         return inner
+
+    def _api_of(self, scope: Scope) -> Api:
+        """The API whose shape a fault has that is found before the request is looked at."""
+        try:
+            return self._site.api_at(self._site.route_path(scope["raw_path"]))
+        except FaultError:
+            return self._site.api_at(str(scope["path"]))
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         declared = headers.get("content-length", "")

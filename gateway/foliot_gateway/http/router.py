@@ -20,6 +20,7 @@ from foliot_gateway.http.callers import Callers
 from foliot_gateway.http.edge import AsgiApp, Edge, Scope, Send, fault_body
 from foliot_gateway.http.fault import Fault, FaultError
 from foliot_gateway.http.hosts import HostGuard
+from foliot_gateway.http.in_flight import InFlight
 from foliot_gateway.http.limits.gate import Gate
 from foliot_gateway.http.operation import Api, Call, NoBody, NoQuery, Operation, Reply
 from foliot_gateway.http.reading import Receive, parse_body, parse_idempotency_key, parse_query, read_body
@@ -78,6 +79,8 @@ class Service:
     body_bytes_max: int
     body_timeout_s: float
     request_timeout_s: float
+    in_flight: InFlight
+    """How many requests there are, over all listeners."""
 
 
 def build_app(site: Site, service: Service, *, hosts: HostGuard | None = None) -> AsgiApp:
@@ -91,7 +94,15 @@ def build_app(site: Site, service: Service, *, hosts: HostGuard | None = None) -
     for asset in site.assets:
         routes.add("GET", asset.path, Route(asset.path, site.api_at(asset.path), _asset_handler(asset)))
     router = Router(site, routes, service.clock)
-    return Edge(router, site, service.gate, service.clock, hosts=hosts, body_bytes_max=service.body_bytes_max)
+    return Edge(
+        router,
+        site,
+        service.gate,
+        service.clock,
+        hosts=hosts,
+        in_flight=service.in_flight,
+        body_bytes_max=service.body_bytes_max,
+    )
 
 
 class Router:

@@ -162,6 +162,19 @@ async def test_open_requests_end_before_the_gateway_does(scheduler: str, system:
         await draining
 
 
+async def test_more_requests_than_a_gateway_serves_are_told_to_come_back(scheduler: str, system: FakeSystem) -> None:
+    system.released.clear()
+    async with gateway(scheduler, requests_max=1) as app:
+        first = asyncio.ensure_future(get(app, "/api/v1/health"))
+        await system.asked.wait()
+        refused = await get(app, "/jobs")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error"]
+        system.released.set()
+        assert (await first).status_code == 200
+        assert (await get(app, "/api/v1/health")).status_code == 200
+
+
 async def test_a_gateway_that_was_stopped_leaves_its_ports(scheduler: str) -> None:
     async with gateway(scheduler) as app:
         address = app.http_address
