@@ -37,22 +37,29 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 
 async def patiently(call: Awaitable[Answer]) -> Answer:
-    """Return what a command answers; raises TimeoutError after `TIMEOUT_S`.
-
-    The time passes in two halves, because a loop that was busy for the whole of it must come to read the answer that has
-    arrived meanwhile before it may call Redis late.
-    """
+    """Return what a command answers; raises TimeoutError after `TIMEOUT_S`."""
     task = asyncio.ensure_future(call)
     try:
-        for _ in range(2):
-            done, _ = await asyncio.wait({task}, timeout=TIMEOUT_S / 2)
-            if done:
-                return task.result()
+        if await ended_within(task, TIMEOUT_S):
+            return task.result()
         raise TimeoutError
     finally:
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)  # however it ends, that was known
+
+
+async def ended_within(task: asyncio.Future[Answer], seconds: float) -> bool:
+    """Wait for so long at most and answer whether the task has ended.
+
+    The time passes in two halves, because a loop that was busy for the whole of it must come to read the answer that has
+    arrived meanwhile before it may call Redis late.
+    """
+    for _ in range(2):
+        done, _ = await asyncio.wait({task}, timeout=seconds / 2)
+        if done:
+            return True
+    return False
 
 
 class RedisMemory:

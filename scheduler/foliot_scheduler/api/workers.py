@@ -5,10 +5,12 @@ The bidirectional Work stream is served by the part that is given here (worker_s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.logs import get_logger
 from foliot.v1 import worker_pb2
 from foliot_scheduler.api import messages
 from foliot_scheduler.api.requests import enum_of, offset_of, page_size_of, required_text, task_id_of
@@ -20,6 +22,7 @@ from foliot_scheduler.core.types import Micros, TaskId, Token, WorkerId
 from foliot_scheduler.specs.rules import Violations, check_count, check_text, is_longer
 from foliot_scheduler.specs.tasks import QUEUE_BYTES_MAX, QUEUE_DEFAULT
 from foliot_scheduler.store import logs, reads
+from foliot_scheduler.store.errors import StoreError
 from foliot_scheduler.store.logs import LogLine
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from foliot_scheduler.core.effects import Reply
     from foliot_scheduler.core.types import Project, Span
     from foliot_scheduler.store.reads import Reader
+    from foliot_scheduler.store.rows import AttemptRow
 
 WORKER_ID_BYTES_MAX: Final = 255
 ADDRESS_BYTES_MAX: Final = 255
@@ -42,6 +46,9 @@ LINE_BYTES_MAX: Final = 16 * 1024
 LEVELS: Final = frozenset({"debug", "info", "warn", "error"})
 ID_BYTES: Final = 16
 WORKER_OFFSET_MAX: Final = 1_000_000
+
+ATTEMPTS_WITHIN_S: Final = 1.0
+"""How long a claim waits for the record of earlier attempts; its lease runs meanwhile."""
 
 # PostgreSQL's instants end before those that 64 bits of microseconds can say.
 _AT_MAX: Final = 253_402_300_799_999_999
@@ -62,6 +69,9 @@ _STANDINGS: Final[dict[int, _Standing]] = {
     worker_pb2.WORKER_STATE_OFFLINE: _Standing(offline=True),
 }
 _CLAIMABLE: Final = {str(kind): kind for kind in Kind if kind is not Kind.MARKER}
+
+
+log = get_logger(__name__)
 
 
 class WorkerService:
@@ -97,11 +107,20 @@ class WorkerService:
             return worker_pb2.ClaimTaskResponse()
         assert isinstance(reply, Task)
         assert reply.lease is not None
-        attempts = await reads.list_attempts(self._reader, reply.id) if reply.attempt > 1 else []
+        attempts = await self._earlier_attempts(reply) if reply.attempt > 1 else []
         task = messages.whole_task_message(messages.task_row(reply), attempts, None, masked=False)
         response = worker_pb2.ClaimTaskResponse(task=task, token=reply.lease.token)
         response.lease_ttl.FromMicroseconds(self._claim_ttl)
         return response
+
+    async def _earlier_attempts(self, task: Task) -> Sequence[AttemptRow]:
+        """Read the attempts before this one; none if that fails: the task is the claimer's, who must be told in any case."""
+        try:
+            async with asyncio.timeout(ATTEMPTS_WITHIN_S):
+                return await reads.list_attempts(self._reader, task.id)
+        except (StoreError, TimeoutError) as error:
+            log.warning("api.attempts_left_out", reason=repr(error))
+            return []
 
     async def HeartbeatTask(self, request: worker_pb2.HeartbeatTaskRequest, call: Call) -> worker_pb2.HeartbeatTaskResponse:
         """See the contract."""

@@ -405,10 +405,12 @@ ON CONFLICT (project, minute_at) DO UPDATE SET
     timed = rollup.timed + excluded.timed, run_time_us = rollup.run_time_us + excluded.run_time_us
 
 -- add_count: by how much the counts of tasks change
+-- In the order in which retention takes them too: of two that hold some and wait for others, one would have to give way.
 INSERT INTO task_count (tasks, day, priority, project, state)
 SELECT new.tasks, new.day, new.priority, new.project, new.state
 FROM fence, unnest($tasks::bigint[], $day::integer[], $priority::integer[], $project::text[], $state::text[])
     AS new (tasks, day, priority, project, state)
+ORDER BY new.project, new.state, new.priority, new.day
 ON CONFLICT (project, state, priority, day) DO UPDATE SET tasks = task_count.tasks + excluded.tasks
 
 -- put_failed_dependent: notes of tasks that failed because of a dependency

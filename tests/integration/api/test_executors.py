@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1 import spec_pb2, worker_pb2
@@ -15,7 +16,9 @@ from foliot.v1.task_pb2 import (
     SubmitTaskRequest,
     TaskFilter,
 )
-from foliot.v1.worker_pb2 import ClaimTaskRequest, FailTaskRequest, ListWorkersRequest
+from foliot.v1.worker_pb2 import ClaimTaskRequest, CompleteTaskRequest, FailTaskRequest, ListWorkersRequest
+from foliot_scheduler.api import workers
+from foliot_scheduler.store.pool import Pool
 from tests.integration.api.api_stack import Stack, new_task
 
 GHOST = "00000000-0000-7000-8000-000000000000"
@@ -40,6 +43,25 @@ async def test_many_are_cancelled_each_on_its_own(stack: Stack) -> None:
     answer = await tasks.CancelTasks(CancelTasksRequest(task_ids=[running.id]))
     assert not answer.refusals
     assert (await tasks.GetTask(GetTaskRequest(task_id=running.id))).task.state == CANCELLED
+
+
+async def test_a_claim_is_answered_even_if_its_earlier_attempts_cannot_be_read(
+    stack: Stack, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry = spec_pb2.RetryPolicy(max_attempts=2, initial_backoff=Duration(nanos=1_000_000))
+    task = await stack.submit(retry=retry)
+    await stack.run_one(fails=True)
+    monkeypatch.setattr(workers, "ATTEMPTS_WITHIN_S", 0.1)
+    async with pool.acquire() as locker, locker.transaction():
+        await locker.execute("LOCK TABLE attempt IN ACCESS EXCLUSIVE MODE")
+        while not (claimed := await stack.claim()).task.id:
+            pass  # its backoff of a millisecond is not over
+    assert claimed.task.id == task.id
+    assert [attempt.number for attempt in claimed.task.attempts] == [2]
+    answer = await stack.client.workers.CompleteTask(
+        CompleteTaskRequest(task_id=task.id, executor_id="x1", token=claimed.token, exit_code=0)
+    )
+    assert answer.task.state == SUCCEEDED
 
 
 @pytest.mark.parametrize(

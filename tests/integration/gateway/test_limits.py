@@ -19,6 +19,7 @@ from foliot.kit.errors import ErrorReason, FoliotError, abort
 from foliot.kit.settings import HostPort, SettingsError
 from foliot.v1 import access_pb2, access_pb2_grpc, system_pb2_grpc
 from foliot_gateway.app import GatewayApp
+from foliot_gateway.http import redis_link
 from foliot_gateway.settings import GatewaySettings
 from tests.integration.gateway.test_app import FakeSystem
 from tests.redis_server import RedisServer, found_again
@@ -261,6 +262,26 @@ async def test_redis_killed_in_between_fails_no_request(scheduler: str, clock: M
             assert app._shared is not None
             await found_again(app._shared.buckets, clock)
             assert (await one.get(ANY)).status_code == 200
+
+
+@pytest.mark.parametrize("trouble", ["frozen", "full"])
+async def test_redis_in_trouble_fails_no_request(
+    scheduler: str, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    with RedisServer(tmp_path) as redis:
+        async with gateway(scheduler, clock, rate_limit=10, redis_url=redis.url) as (app, http):
+            assert await statuses([http.get(ANY) for _ in range(5)]) == {200: 5}
+            monkeypatch.setattr(redis_link, "TIMEOUT_S", 0.1)
+            if trouble == "full":
+                with redis.client() as admin:
+                    admin.config_set("maxmemory", "1")
+            else:
+                redis.freeze()
+            # The limit holds all the same, from what was known of the shared count.
+            assert await statuses([http.get(ANY) for _ in range(10)]) == {200: 5, 429: 5}
+            assert app._shared is not None
+            assert not app._shared.buckets.connected
+            redis.thaw()
 
 
 async def test_who_has_used_up_the_limit_gets_no_second_one_by_redis_going_away(

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foliot.kit.clock import Clock, ManualClock
+from foliot_gateway.http import redis_link
+from foliot_gateway.http.limits import shared as shared_module
 from foliot_gateway.http.limits.gcra import LIMIT_MAX, Bucket, decide
 from foliot_gateway.http.limits.shared import SharedBuckets
 from foliot_gateway.http.redis_health import RedisHealth
@@ -100,7 +102,8 @@ async def test_killed_in_between_nobody_waits_and_it_is_found_again(mortal_redis
         assert await buckets.take("same", 5) is not None
 
 
-async def test_frozen_it_is_given_up_and_costs_nothing_more(mortal_redis: RedisServer) -> None:
+async def test_frozen_it_is_given_up_and_costs_nothing_more(mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_link, "TIMEOUT_S", 0.1)
     async with shared(mortal_redis.url, ManualClock()) as buckets:
         mortal_redis.freeze()
         try:
@@ -109,6 +112,37 @@ async def test_frozen_it_is_given_up_and_costs_nothing_more(mortal_redis: RedisS
             assert await buckets.take("same", 5) is None
         finally:
             mortal_redis.thaw()
+
+
+async def test_late_it_keeps_nobody_waiting_and_is_used_again_when_it_answers(
+    mortal_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shared(mortal_redis.url, ManualClock()) as buckets:
+        assert await buckets.take("same", 5) is not None
+        monkeypatch.setattr(shared_module, "PATIENCE_S", 0.01)
+        mortal_redis.freeze()
+        try:
+            assert await buckets.take("same", 5) is None
+            assert await buckets.take("same", 5) is None
+        finally:
+            mortal_redis.thaw()
+        monkeypatch.undo()
+        await buckets.wait_connected()
+        # The late answer had counted its request all the same, and those decided elsewhere are not known.
+        decision = await buckets.take("same", 5)
+        assert decision is not None
+        assert decision.remaining == 2
+
+
+async def test_full_it_is_as_if_it_were_away(mortal_redis: RedisServer) -> None:
+    clock = ManualClock()
+    async with shared(mortal_redis.url, clock) as buckets:
+        with mortal_redis.client() as admin:
+            admin.config_set("maxmemory", "1")
+            assert await asyncio.gather(*(buckets.take("same", 5) for _ in range(50))) == [None] * 50
+            admin.config_set("maxmemory", "0")
+        await found_again(buckets, clock)
+        assert await buckets.take("same", 5) is not None
 
 
 async def test_without_a_redis_it_starts_all_the_same() -> None:

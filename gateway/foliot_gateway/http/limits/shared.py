@@ -6,8 +6,8 @@ round trip at a time, whatever the number of requests, and each request waits fo
 
 The task is the circuit breaker too. While it has no working connection nothing is queued: `take` answers at once that
 nobody knows, and the caller decides by itself. What was under way when Redis broke is answered so as soon as that is
-noticed, after `TIMEOUT_S` at the latest. The task alone tries to come back, at growing intervals; no request ever waits
-for that.
+noticed, and what it is late with after `PATIENCE_S`; the task itself waits for a late answer a little longer, and goes on
+with Redis if it comes. The task alone tries to come back, at growing intervals; no request ever waits for that.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.telemetry import Counter
 from foliot_gateway.http.limits.gcra import Decision
-from foliot_gateway.http.redis_link import REDIS_ERRORS, patiently
+from foliot_gateway.http.redis_link import REDIS_ERRORS, ended_within, patiently
 
 BATCH_MAX: Final = 256
 """Requests decided by one call: about a millisecond of Redis, which does nothing else meanwhile."""
+
+PATIENCE_S: Final = 0.05
+"""How long Redis may keep requests waiting, before they are decided here: a hundred times its usual answer."""
 
 WAITING_MAX: Final = 4096
 """Requests that may wait for Redis; further ones are decided here, as it does not keep up."""
@@ -78,7 +81,7 @@ class SharedBuckets(Part):
 
     @property
     def connected(self) -> bool:
-        """Whether Redis answered last time."""
+        """Whether Redis answers, and in time."""
         return self._connected.is_set()
 
     async def wait_connected(self) -> None:
@@ -132,8 +135,12 @@ class SharedBuckets(Part):
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
             if not self._waiting:
                 self._arrived.clear()
+            conversation = asyncio.ensure_future(patiently(self._decide(batch)))
             try:
-                decisions = await patiently(self._decide(batch))
+                if not await ended_within(conversation, PATIENCE_S):
+                    _answer(batch, [None] * len(batch))
+                    self._lose()
+                decisions = await conversation
             except REDIS_ERRORS as error:
                 _LOSSES.add()
                 # The kind of error only: a message may quote what was sent.
@@ -142,9 +149,11 @@ class SharedBuckets(Part):
                 self._lose()
                 return
             except BaseException:
+                conversation.cancel()
                 _answer(batch, [None] * len(batch))
                 raise
             _answer(batch, decisions)
+            self._connected.set()
 
     async def _decide(self, batch: Sequence[_Question]) -> list[Decision]:
         keys = [_PREFIX + question.key for question in batch]

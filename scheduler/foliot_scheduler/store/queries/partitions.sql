@@ -96,14 +96,24 @@ WITH old AS (
 gone AS (
     DELETE FROM task_history_default AS ended USING old WHERE ended.id = old.id RETURNING ended.id, ended.project, ended.state
 ),
+counted AS (SELECT project, state, day_of(id) AS day, count(*) AS tasks FROM gone GROUP BY 1, 2, 3),
+-- In the order in which commits take them (commit.sql, add_count).
+taken AS MATERIALIZED (
+    SELECT task_count.project, task_count.state, task_count.priority, task_count.day, counted.tasks
+    FROM task_count
+    JOIN counted ON counted.project = task_count.project AND counted.state = task_count.state AND counted.day = task_count.day
+    WHERE task_count.priority = 0
+    ORDER BY task_count.project, task_count.state, task_count.priority, task_count.day
+    FOR UPDATE OF task_count
+),
 less AS (
     UPDATE task_count
-    SET tasks = task_count.tasks - counted.tasks
-    FROM (SELECT project, state, day_of(id) AS day, count(*) AS tasks FROM gone GROUP BY 1, 2, 3) AS counted
-    WHERE task_count.project = counted.project
-      AND task_count.state = counted.state
-      AND task_count.priority = 0
-      AND task_count.day = counted.day
+    SET tasks = task_count.tasks - taken.tasks
+    FROM taken
+    WHERE task_count.project = taken.project
+      AND task_count.state = taken.state
+      AND task_count.priority = taken.priority
+      AND task_count.day = taken.day
 )
 SELECT count(*) FROM gone
 
