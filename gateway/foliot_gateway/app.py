@@ -11,6 +11,7 @@ from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import HostPort, SettingsError
+from foliot.kit.tls import server_tls
 from foliot.v1 import access_pb2
 from foliot_gateway.announcer import Announcer
 from foliot_gateway.apis import APIS
@@ -73,6 +74,7 @@ class GatewayApp(Part):
             listener: make_server(build_app(site, service, hosts=hosts if self._addresses_wanted[listener].is_loopback else None))
             for listener, site in sites(mounts).items()
         }
+        self._tls = server_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
         self._sockets: dict[str, socket.socket] = {}
         self._addresses: dict[str, HostPort] = {}
 
@@ -88,7 +90,7 @@ class GatewayApp(Part):
 
     async def on_start(self) -> None:
         """Take the ports; raises SettingsError naming the option of one that cannot be had, or that is open to everybody."""
-        if not self._insecure:
+        if not (self._insecure or (self._tls is not None and self._tls.client_ca is not None)):
             for listener, address in self._addresses_wanted.items():
                 if not address.is_loopback:
                     await require_credentials(self._client, f"--{listener}", address)
@@ -102,6 +104,7 @@ class GatewayApp(Part):
         for listener, server in self._servers.items():
             # Here and not in `run`, so that a started gateway already answers.
             server.config.load()
+            server.config.ssl = None if self._tls is None else self._tls.context
             server.lifespan = server.config.lifespan_class(server.config)
             await server.startup(sockets=[self._sockets[listener]])
         if self._shared is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from foliot.kit.settings import (
@@ -13,6 +14,7 @@ from foliot.kit.settings import (
     byte_size,
     comma_list,
     duration,
+    file_path,
     host_port,
     host_port_list,
     network_list,
@@ -22,6 +24,7 @@ from foliot.kit.settings import (
     text,
     url,
 )
+from foliot.kit.tls import check_pair
 from foliot_gateway.http.client_address import Network
 from foliot_gateway.http.in_flight import REQUESTS_MAX
 from foliot_gateway.http.limits.gcra import LIMIT_MAX
@@ -87,6 +90,27 @@ class GatewaySettings:
     """The API key or JWT of the gateway itself, of any role, by which it is counted in the system's status. Never used for
     requests: those are as good as the credentials that come with them."""
 
+    scheduler_tls_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The authorities, in PEM, that the schedulers' certificates are checked against: TLS is spoken to them where this or
+    --scheduler-tls-cert is given."""
+
+    scheduler_tls_cert: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The certificate, in PEM, that this gateway shows to schedulers with --tls-client-ca. Theirs are checked against the
+    system's authorities without --scheduler-tls-ca."""
+
+    scheduler_tls_key: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The key of that certificate, in PEM."""
+
+    tls_cert: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The certificate that HTTP is served with, in PEM, those between it and its authority after it; on both listeners, which
+    then take nothing in clear."""
+
+    tls_key: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The key of the certificate, in PEM, not encrypted."""
+
+    tls_client_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """Authorities, in PEM, one of which must have signed the certificate of each client (mTLS)."""
+
     queue_push: bool = option(boolean, default=True)
     """Whether the project's own workers take the jobs of the queue API too; if not, only executors that claim them do."""
 
@@ -98,3 +122,5 @@ class GatewaySettings:
         """Refuse what does not go together: raises FieldError."""
         if self.http == self.chadburn_http and self.http.port != 0:
             raise FieldError("chadburn_http", "must be another address than that of --http")
+        check_pair(self.tls_cert, self.tls_key, self.tls_client_ca)
+        check_pair(self.scheduler_tls_cert, self.scheduler_tls_key, prefix="scheduler_tls")

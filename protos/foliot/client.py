@@ -26,6 +26,7 @@ import grpc.aio
 from foliot.kit.clock import Clock, SystemClock
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.following import Following, MetadataEntries, Replicas
+from foliot.kit.tls import ClientTls
 from foliot.v1 import (
     access_pb2_grpc,
     job_pb2_grpc,
@@ -77,6 +78,14 @@ class Tls:
     ca: bytes | None = None
     certificate: bytes | None = None
     key: bytes | None = None
+
+    @classmethod
+    def of(cls, given: ClientTls | None) -> Tls | None:
+        """Answer what settings say; None where they say nothing of TLS."""
+        if given is None:
+            return None
+        identity = given.identity
+        return cls(given.ca) if identity is None else cls(given.ca, identity.certificate, identity.key)
 
     @classmethod
     def from_files(cls, *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> Tls:
@@ -196,7 +205,7 @@ class Client:
         return status.leader_address
 
     def open_channel(self, address: str) -> grpc.aio.Channel:
-        """Open a plain channel of one's own to one replica, set up like the client's; the caller closes it."""
+        """Open a channel of one's own to one replica, set up like the client's; the caller closes it."""
         options = channel_options()
         if self._channel_credentials is None:
             return grpc.aio.insecure_channel(address, options=options)

@@ -14,6 +14,7 @@ from foliot.kit.guarded_http import guarded_transport
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import HostPort
+from foliot.kit.tls import client_tls, server_tls
 from foliot_scheduler.actors.backlog import BacklogLimits
 from foliot_scheduler.actors.elector import SHARD, Elector
 from foliot_scheduler.actors.establish import Establisher
@@ -30,7 +31,7 @@ from foliot_scheduler.actors.webhooks import WebhookSender
 from foliot_scheduler.api.access import AccessService
 from foliot_scheduler.api.calls import CallReader
 from foliot_scheduler.api.entrance import Entrance
-from foliot_scheduler.api.forwarding import Forwarder, leader_finder
+from foliot_scheduler.api.forwarding import Forwarder, leader_finder, open_plain_channel, secure_opener
 from foliot_scheduler.api.interceptors import Passage, Service
 from foliot_scheduler.api.jobs import JobService
 from foliot_scheduler.api.ports import NoHints
@@ -73,7 +74,10 @@ class SchedulerApp(Part):
     """One scheduler replica: serves gRPC, and leads when it is its turn."""
 
     def __init__(self, settings: SchedulerSettings, *, database_url: Callable[[], str], clock: Clock | None = None) -> None:
-        """Take the settings, and where the database is, which for an embedded one is known only when this part starts."""
+        """Take the settings, and where the database is, which for an embedded one is known only when this part starts.
+
+        Raises SettingsError for certificates that cannot be used.
+        """
         super().__init__("scheduler")
         self._settings = settings
         self._replica = settings.replica or f"scheduler-{settings.grpc.port}"
@@ -86,6 +90,7 @@ class SchedulerApp(Part):
         self._parts: list[Part] = []
         self._pool: Pool | None = None
         self._address = settings.grpc
+        self._tls = server_tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
     @property
     def address(self) -> HostPort:
@@ -198,7 +203,13 @@ class SchedulerApp(Part):
         plans = TaskPlans()
 
         find_leader = leader_finder(pool, SHARD)
-        forwarder = Forwarder(own_address=str(self._settings.advertise or self._settings.grpc), find_leader=find_leader)
+        tls = self._tls
+        peers = None if tls is None else client_tls(self._settings.tls_ca, self._settings.tls_cert, self._settings.tls_key)
+        forwarder = Forwarder(
+            own_address=str(self._settings.advertise or self._settings.grpc),
+            find_leader=find_leader,
+            open_channel=open_plain_channel if peers is None else secure_opener(peers),
+        )
         streams = WorkStreams(
             leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=self._replica
         )
@@ -218,6 +229,7 @@ class SchedulerApp(Part):
             passage=passage,
             forwarder=forwarder,
             reflects=authenticator is None,
+            tls=tls,
         )
 
     async def run(self) -> None:

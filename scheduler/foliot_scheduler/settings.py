@@ -25,6 +25,7 @@ from foliot.kit.settings import (
     text,
     url,
 )
+from foliot.kit.tls import check_pair
 from foliot_scheduler.database_url import database_url as postgres_url
 
 BOOTSTRAP_KEY_CHARS_MIN: Final = 32
@@ -124,6 +125,24 @@ class SchedulerSettings:
     jwt_issuer: str | None = option(text, default=None)
     """Who must have issued a token; anybody with the key by default."""
 
+    worker_key: str | None = option(text, default=None, secret=True, placeholder="KEY")
+    """An API key of the role worker for every project, for workers that are started together with the first scheduler and
+    gateways to be counted by; at least 32 characters."""
+
+    tls_cert: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The certificate that the gRPC API is served with, in PEM, those between it and its authority after it. With it
+    nothing is taken in clear."""
+
+    tls_key: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The key of the certificate, in PEM, not encrypted."""
+
+    tls_client_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """Authorities, in PEM, one of which must have signed the certificate of each client (mTLS)."""
+
+    tls_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The authorities, in PEM, that the certificates of other replicas are checked against; the system's by default. To them
+    this replica shows its own certificate."""
+
     insecure: bool = option(boolean, default=False)
     """Listen on other addresses than the loopback although nobody has to say who they are; turns authentication off by
     default."""
@@ -132,13 +151,18 @@ class SchedulerSettings:
         """Refuse what does not go together: raises FieldError."""
         if self.rollup_retention < self.history_retention:
             raise FieldError("rollup_retention", "must be at least as long as --history-retention")
-        if not (self.auth_required or self.insecure or self.grpc.is_loopback):
+        check_pair(self.tls_cert, self.tls_key, self.tls_client_ca, self.tls_ca)
+        if not (self.auth_required or self.insecure or self.grpc.is_loopback or self.tls_client_ca is not None):
             raise FieldError("grpc", f"{self.grpc} is open to others without authentication; say --insecure to allow it")
         if self.bootstrap_key is not None and self.bootstrap_key_file is not None:
             raise FieldError("bootstrap_key_file", "must not be given together with --bootstrap-key")
         check_jwt(self.jwt_secret_file, self.jwt_jwks, insecure=self.insecure)
         if self.bootstrap_key is not None and len(self.bootstrap_key) < BOOTSTRAP_KEY_CHARS_MIN:
             raise FieldError("bootstrap_key", f"must have at least {BOOTSTRAP_KEY_CHARS_MIN} characters")
+        if self.worker_key is not None and len(self.worker_key) < BOOTSTRAP_KEY_CHARS_MIN:
+            raise FieldError("worker_key", f"must have at least {BOOTSTRAP_KEY_CHARS_MIN} characters")
+        if self.worker_key is not None and self.worker_key == self.bootstrap_key:
+            raise FieldError("worker_key", "must be another key than --bootstrap-key")
 
     @property
     def project_live_tasks(self) -> int:
@@ -152,7 +176,7 @@ class SchedulerSettings:
         """Whether callers have to say who they are."""
         if self.auth is not None:
             return self.auth == "required"
-        if any((self.bootstrap_key, self.bootstrap_key_file, self.jwt_secret_file, self.jwt_jwks)):
+        if any((self.bootstrap_key, self.bootstrap_key_file, self.worker_key, self.jwt_secret_file, self.jwt_jwks)):
             return True
         return not (self.grpc.is_loopback or self.insecure)
 

@@ -20,6 +20,7 @@ from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
 from foliot.kit.settings import SettingsError
 from foliot.kit.supervisor import run_until_signalled
+from foliot.kit.tls import client_tls
 from foliot.v1.worker_pb2 import Hello
 from foliot_worker.checkpoints import CheckpointSaver
 from foliot_worker.dispatcher import Dispatcher
@@ -176,10 +177,7 @@ async def run(settings: WorkerSettings, functions: Worker | None = None, *, on_r
 
 
 def _client_of(settings: WorkerSettings, clock: Clock) -> Client:
-    files = (settings.tls_ca, settings.tls_certificate, settings.tls_key)
-    tls = None
-    if any(path is not None for path in files):
-        tls = Tls.from_files(ca=files[0], certificate=files[1], key=files[2])
+    tls = Tls.of(client_tls(settings.tls_ca, settings.tls_cert, settings.tls_key))
     addresses = [str(address) for address in settings.scheduler]
     return Client(addresses, credentials=settings.api_key, tls=tls, clock=clock)
 

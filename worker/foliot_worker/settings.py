@@ -27,6 +27,7 @@ from foliot.kit.settings import (
     positive_int,
     text,
 )
+from foliot.kit.tls import check_pair
 
 CAPACITY_MAX: Final = 100_000
 """The contract's limit of leases held at once."""
@@ -103,13 +104,15 @@ class WorkerSettings:
     api_key: str | None = option(text, default=None, secret=True)
     """API key or JWT that this worker shows to the scheduler."""
 
-    tls_ca: Path | None = option(file_path, default=None)
-    """Certificates, in PEM, that the scheduler's is checked against. Setting any tls option turns TLS on."""
+    tls_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The authorities, in PEM, that the scheduler's certificate is checked against: TLS is spoken to it where this or
+    --tls-cert is given."""
 
-    tls_certificate: Path | None = option(file_path, default=None)
-    """This worker's certificate, in PEM."""
+    tls_cert: Path | None = option(file_path, default=None, placeholder="FILE")
+    """This worker's certificate, in PEM, for schedulers with --tls-client-ca. Their own is checked against the system's
+    authorities without --tls-ca."""
 
-    tls_key: Path | None = option(file_path, default=None)
+    tls_key: Path | None = option(file_path, default=None, placeholder="FILE")
     """The key of this worker's certificate, in PEM."""
 
     def __post_init__(self) -> None:
@@ -117,8 +120,7 @@ class WorkerSettings:
             raise FieldError("prefetch", f"must keep concurrency and prefetch together within {CAPACITY_MAX}")
         if self.worker_id is not None and len(self.worker_id.encode()) > _ID_BYTES_MAX:
             raise FieldError("worker_id", f"must have at most {_ID_BYTES_MAX} bytes")
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise FieldError("tls_key", "goes together with tls_certificate")
+        check_pair(self.tls_cert, self.tls_key)
 
     @property
     def capacity(self) -> int:

@@ -32,13 +32,26 @@ log = get_logger(__name__)
 class ChildProcess(Part):
     """A `foliot` command in a process of its own, started again when it ends by itself."""
 
-    def __init__(self, name: str, arguments: Sequence[str], *, environ: Mapping[str, str], clock: Clock, critical: bool) -> None:
-        """Take the command line after `foliot`; a critical child's end while starting, with status 2, ends `foliot up` too."""
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        clock: Clock,
+        critical: bool,
+        api_key: str | None = None,
+    ) -> None:
+        """Take the command line after `foliot`; a critical child's end while starting, with status 2, ends `foliot up` too.
+
+        `api_key` is told through a pipe: the environment that a process began with can be read by what it runs.
+        """
         super().__init__(name)
         self._arguments = tuple(arguments)
         self._environ = dict(environ)
         self._clock = clock
         self._critical = critical
+        self._api_key = api_key or ""
         self._process: asyncio.subprocess.Process | None = None
         self._backoff = Backoff(0.2, 5.0, 2.0)
         self._stopping = False
@@ -102,11 +115,14 @@ class ChildProcess(Part):
             "foliot_gateway.cli.child",
             str(os.getpid()),
             *self._arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             env=self._environ,
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._api_key.encode("ascii"))
+        self._process.stdin.close()
 
 
 class Launch(Part):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foliot.client import Client
+from foliot.client import Client, Tls
 from foliot.kit.lifecycle import Part, run_forever
+from foliot.kit.tls import client_tls
 from foliot_gateway.app import GatewayApp
 from foliot_gateway.cli.starting import run_parts, say
 
@@ -41,7 +42,9 @@ def run(settings: GatewaySettings) -> int:
 
     def make() -> Sequence[Part]:
         # Callers are told of an overload at once: requests that wait for it to end would only add to what waits.
-        client = Client([str(address) for address in settings.scheduler], waits_out_overload=False)
+        files = settings.scheduler_tls_ca, settings.scheduler_tls_cert, settings.scheduler_tls_key
+        tls = Tls.of(client_tls(*files, prefix="--scheduler-tls"))
+        client = Client([str(address) for address in settings.scheduler], tls=tls, waits_out_overload=False)
         made.append(GatewayApp(settings, client))
         return [ClientPart(client), *made]
 

@@ -7,9 +7,10 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from foliot.client import Client
+from foliot.client import Client, Tls
 from foliot.kit.clock import SystemClock
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.tls import client_tls
 from foliot.v1 import access_pb2
 from foliot_gateway.cli.starting import naming_options
 
@@ -100,7 +101,8 @@ def _run(settings: KeysSettings, work: Callable[[Client], Coroutine[None, None, 
 
     async def run() -> None:
         hint = asyncio.get_running_loop().call_later(HINT_AFTER_S, say_what_takes_long)
-        async with Client(addresses, credentials=settings.api_key) as client:
+        tls = Tls.of(client_tls(settings.tls_ca, settings.tls_cert, settings.tls_key))
+        async with Client(addresses, credentials=settings.api_key, tls=tls) as client:
             await work(client)
         hint.cancel()
 

@@ -22,6 +22,7 @@ from foliot.kit.settings import (
     text,
     url,
 )
+from foliot.kit.tls import check_pair
 from foliot_gateway.http.limits.gcra import LIMIT_MAX
 from foliot_gateway.settings import RATE_LIMIT
 from foliot_scheduler.database_url import database_url as postgres_url
@@ -136,8 +137,22 @@ class KeysSettings:
     api_key: str | None = option(text, default=None, secret=True)
     """The API key or JWT of an admin. A variable is a better place for it than a command line, which others can read."""
 
+    tls_ca: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The authorities, in PEM, that the scheduler's certificate is checked against: TLS is spoken to it where this or
+    --tls-cert is given."""
+
+    tls_cert: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The certificate, in PEM, to show to a scheduler with --tls-client-ca."""
+
+    tls_key: Path | None = option(file_path, default=None, placeholder="FILE")
+    """The key of that certificate, in PEM."""
+
     json: bool = option(boolean, default=False)
     """Print JSON."""
+
+    def __post_init__(self) -> None:
+        """Refuse what does not go together: raises FieldError."""
+        check_pair(self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

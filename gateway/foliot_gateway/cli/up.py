@@ -34,7 +34,7 @@ HEALTH_WITHIN_S = 30.0
 ADMIN_KEY_FILE = "admin-key"
 """In the data directory: the API key for `foliot keys` and everything else, where authentication is required."""
 
-ADMIN_KEY_BYTES = 32
+KEY_BYTES = 32
 
 HEALTH_EVERY_S = 0.02
 
@@ -52,6 +52,9 @@ def run(settings: UpSettings) -> int:
 def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
     """Make the parts in the order of their start; they stop in reverse."""
     environ = child_environ()
+    # Workers may do what a worker may and no more: whatever they run could find out what they were given. The key is new with
+    # each start, and nobody else needs to know it.
+    worker_key = clock.random_bytes(KEY_BYTES).hex() if settings.auth_required else None
     admin_key = read_admin_key(settings.data_dir, clock) if settings.auth_required else None
     database = EmbeddedPostgres(settings.data_dir) if settings.database_url is None else None
     given_url = settings.database_url
@@ -73,6 +76,7 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
             redis_url=settings.redis_url,
             auth="off" if admin_key is None else "required",
             bootstrap_key=admin_key,
+            worker_key=worker_key,
             jwt_secret_file=settings.jwt_secret_file,
             jwt_jwks=settings.jwt_jwks,
             jwt_audience=settings.jwt_audience,
@@ -86,7 +90,8 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
     gateway = ChildProcess(
         "gateway",
         gateway_arguments(settings),
-        environ=gateway_environ(settings, with_key(admin_key, environ)),
+        environ=gateway_environ(settings, environ),
+        api_key=worker_key,  # only to be counted: requests have their callers' credentials
         clock=clock,
         critical=True,
     )
@@ -94,7 +99,8 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
         ChildProcess(
             f"worker-{i}",
             worker_arguments(settings, i),
-            environ=with_key(admin_key, environ),
+            environ=environ,
+            api_key=worker_key,
             clock=clock,
             critical=True,
         )
@@ -122,11 +128,6 @@ def gateway_arguments(settings: UpSettings) -> list[str]:
 def gateway_environ(settings: UpSettings, environ: Mapping[str, str]) -> dict[str, str]:
     """The gateway's environment: what may hold a password is in it, as every user of the machine can read command lines."""
     return dict(environ) if settings.redis_url is None else {**environ, "FOLIOT_REDIS_URL": settings.redis_url}
-
-
-def with_key(key: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """A child's environment, with its credential, if one is asked for."""
-    return dict(environ) if key is None else {**environ, "FOLIOT_API_KEY": key}
 
 
 def worker_arguments(settings: UpSettings, index: int) -> list[str]:
@@ -168,7 +169,7 @@ def read_admin_key(data_dir: Path, clock: Clock) -> str:
         with suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(clock.random_bytes(ADMIN_KEY_BYTES).hex() + "\n")
+                file.write(clock.random_bytes(KEY_BYTES).hex() + "\n")
         key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError("--data-dir", f"the key in {path} can be neither read nor made: {error}") from error

@@ -147,6 +147,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_answering:
             self.transport.close()
             return
+        if not self.transport.can_write_eof():  # TLS knows no half-closed connection
+            self.transport.close()
+            return
         # Closed with bytes that nobody read, the system would reset the connection, and the answer could be lost with it.
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)

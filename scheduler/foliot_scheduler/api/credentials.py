@@ -111,7 +111,7 @@ class _Remembered(NamedTuple):
 
 
 class Authenticator:
-    """Says who credentials stand for: API keys, tokens, and the key that an installation begins with."""
+    """Says who credentials stand for: API keys, tokens, and the keys that an installation begins with."""
 
     def __init__(
         self,
@@ -120,13 +120,15 @@ class Authenticator:
         *,
         tokens: CheckToken | None = None,
         bootstrap_key: str | None = None,
+        worker_key: str | None = None,
         size_max: int = CALLERS_MAX,
     ) -> None:
-        """Take where keys are found, who checks tokens (None: none are taken), and the admin key for the first start."""
+        """Take where keys are found, who checks tokens (None: none are taken), and the keys that stand in settings."""
         self._find_key = find_key
         self._clock = clock
         self._tokens = tokens
-        self._bootstrap = None if bootstrap_key is None else digest_of(bootstrap_key)
+        fixed = ((bootstrap_key, BOOTSTRAP), (worker_key, WORKERS))
+        self._fixed = tuple((digest_of(key), caller) for key, caller in fixed if key is not None)
         self._size_max = size_max
         self._callers: dict[bytes, _Remembered] = {}
         self._refused: dict[bytes, float] = {}
@@ -193,8 +195,9 @@ class Authenticator:
         if scheme not in {"apikey", "bearer"} or not credential:
             return None
         digest = digest_of(credential)
-        if self._bootstrap is not None and hmac.compare_digest(digest, self._bootstrap):
-            return BOOTSTRAP
+        for known, caller in self._fixed:
+            if hmac.compare_digest(digest, known):
+                return caller
         # Clients that know one scheme only send keys as bearer tokens (RFC 6750 says nothing of a token's form).
         if _SECRET.fullmatch(credential):
             key = await self._find_key(digest)
@@ -206,6 +209,9 @@ class Authenticator:
 
 BOOTSTRAP: Final = Caller("bootstrap", ANY_PROJECT, Role.ADMIN)
 """Who has the key that an installation begins with."""
+
+WORKERS: Final = Caller("workers", ANY_PROJECT, Role.WORKER)
+"""Who has the key that an installation's workers begin with."""
 
 
 def caller_of(key: ApiKeyRow, now_us: int) -> Caller | None:

@@ -43,6 +43,7 @@ class Entrance(Part):
                 self._clock,
                 tokens=await self._tokens(),
                 bootstrap_key=_bootstrap_key(settings),
+                worker_key=settings.worker_key,
             )
 
     async def run(self) -> None:

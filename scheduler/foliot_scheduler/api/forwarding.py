@@ -23,6 +23,7 @@ from foliot_scheduler.store.pool import Pool, translated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from foliot.kit.tls import ClientTls
     from foliot_scheduler.api.calls import Call
     from foliot_scheduler.api.ports import FindLeader, ServicerContext
 
@@ -36,6 +37,17 @@ _HOP_ENTRIES: Final = frozenset({"user-agent", "content-type", "te", TRACEPARENT
 def open_plain_channel(address: str) -> grpc.aio.Channel:
     """Open a channel in clear to another replica."""
     return grpc.aio.insecure_channel(address, options=channel_options())
+
+
+def secure_opener(tls: ClientTls) -> Callable[[str], grpc.aio.Channel]:
+    """Answer what opens channels over TLS to other replicas."""
+    key, certificate = (None, None) if tls.identity is None else (tls.identity.key, tls.identity.certificate)
+    credentials = grpc.ssl_channel_credentials(tls.ca, key, certificate)
+
+    def open_secure_channel(address: str) -> grpc.aio.Channel:
+        return grpc.aio.secure_channel(address, credentials, options=channel_options())
+
+    return open_secure_channel
 
 
 def leader_finder(pool: Pool, shard: int) -> FindLeader:

@@ -14,6 +14,7 @@ from foliot.kit.lifecycle import Part, run_forever
 from foliot.kit.logs import get_logger
 from foliot.kit.setting_values import HostPort
 from foliot.kit.settings import SettingsError
+from foliot.kit.tls import ServerTls
 from foliot_scheduler.api.forwarding import Forwarder
 from foliot_scheduler.api.interceptors import Passage, Service
 
@@ -57,10 +58,12 @@ class GrpcServer(Part):
         forwarder: Forwarder,
         option: str = "grpc",
         reflects: bool = True,
+        tls: ServerTls | None = None,
     ) -> None:
         """Take the address to listen on (port 0: any free one) and the name of the option that it came from.
 
         `reflects` says whether anybody may ask what services there are: gRPC's reflection checks no credentials.
+        Without `tls` everything is in clear.
         """
         super().__init__("api.server")
         self._listen = listen
@@ -69,6 +72,7 @@ class GrpcServer(Part):
         self._forwarder = forwarder
         self._option = option
         self._reflects = reflects
+        self._tls = tls
         self._names = ["", *(service.DESCRIPTOR.full_name for service in services)]
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # behind a try, which mypy does not follow
         self._server: grpc.aio.Server | None = None
@@ -87,7 +91,7 @@ class GrpcServer(Part):
         if self._reflects:
             reflection.enable_server_reflection([*self._names[1:], health.SERVICE_NAME, reflection.SERVICE_NAME], server)
         try:
-            self._bound_port = server.add_insecure_port(str(self._listen))
+            self._bound_port = _add_port(server, str(self._listen), self._tls)
         except RuntimeError as error:
             raise SettingsError(self._option, f"cannot listen on {self._listen}: is the port in use?") from error
         await server.start()
@@ -109,3 +113,15 @@ class GrpcServer(Part):
         if self._server is not None:
             await self._server.stop(STOP_GRACE_S)
         await self._forwarder.close()
+
+
+def _add_port(server: grpc.aio.Server, address: str, tls: ServerTls | None) -> int:
+    """Open a port and answer its number. Raises RuntimeError."""
+    if tls is None:
+        return server.add_insecure_port(address)
+    credentials = grpc.ssl_server_credentials(
+        [(tls.identity.key, tls.identity.certificate)],
+        root_certificates=tls.client_ca,
+        require_client_auth=tls.client_ca is not None,
+    )
+    return server.add_secure_port(address, credentials)

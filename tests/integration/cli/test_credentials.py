@@ -8,10 +8,12 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import jwt
+import psutil
 import pytest
 
 from foliot.client import Client
@@ -144,13 +146,23 @@ def test_up_makes_a_key_for_itself_and_its_user(tmp_path: Path) -> None:
         url = f"http://{up.http}"
         assert httpx.get(f"{url}/jobs", trust_env=False).status_code == 401
         with httpx.Client(base_url=url, trust_env=False, headers={"Authorization": f"ApiKey {key}"}) as http:
-            task = {"id": "only", "command": "env"}
-            job = http.post("/jobs", json={"name": "j", "tasks": [task]}).json()
-            assert http.post(f"/jobs/{job['id']}/trigger").is_success
-            while (found := http.get(f"/jobs/{job['id']}/status").json())["status"] not in {"SUCCEEDED", "FAILED"}:
+            # A program of others looks at whatever it can: what it was given, and what its worker and `foliot up` were.
+            curious = (
+                "env; pid=$PPID; for level in worker up; do cat /proc/$pid/environ /proc/$pid/cmdline | tr '\\0' '\\n'; "
+                "pid=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$pid/status); done"
+            )
+            task = http.post("/api/tasks", json={"name": "curious", "command": curious}).json()["data"]["id"]
+            while (found := http.get(f"/api/tasks/{task}").json()["data"])["status"] not in {"completed", "failed"}:
                 pass
-        assert found["status"] == "SUCCEEDED"
-        assert not [process for process in up.descendants() if key in " ".join(process.cmdline())]
+            assert found["status"] == "completed"
+            assert str(up.process.pid) in " ".join(found["result"].split()), "it has seen its worker's command line"
+            assert key not in found["result"]
+            assert "FOLIOT_API_KEY" not in found["result"]
+            status = http.get("/api/system/status").json()["data"]["components"]
+            assert status["api_server"]["instance_count"] == 1
+        for process in up.descendants():
+            with suppress(psutil.NoSuchProcess):
+                assert key not in " ".join([*process.cmdline(), *process.environ().values()])
         assert up.stop() == 0
         assert key not in up.log_tail()
 

@@ -27,6 +27,7 @@ from foliot_scheduler.store.errors import StoreUnavailable
 KEY = ApiKeyRow(b"\x07" * 16, "ci", Project("acme"), Role.OPERATOR, "fol_abcd", Micros(1), None, None, 60)
 CALLER = Caller("07070707-0707-0707-0707-070707070707", Project("acme"), Role.OPERATOR, 60)
 BOOTSTRAP_KEY = "b" * 32
+WORKER_KEY = "w" * 32
 
 
 class Keys:
@@ -58,7 +59,9 @@ class World:
     def __init__(self, size_max: int = 100) -> None:
         self.clock = ManualClock()
         self.keys = Keys(self.clock)
-        self.authenticate = Authenticator(self.keys.find, self.clock, bootstrap_key=BOOTSTRAP_KEY, size_max=size_max)
+        self.authenticate = Authenticator(
+            self.keys.find, self.clock, bootstrap_key=BOOTSTRAP_KEY, worker_key=WORKER_KEY, size_max=size_max
+        )
         self.good = f"ApiKey {self.keys.secret.text}"
 
     async def refused(self, authorization: str) -> FoliotError:
@@ -125,6 +128,10 @@ async def test_a_huge_credential_is_not_even_hashed(world: World) -> None:
 async def test_the_bootstrap_key_is_an_admin_of_every_project(world: World) -> None:
     for scheme in ("ApiKey", "Bearer"):
         assert await world.authenticate(f"{scheme} {BOOTSTRAP_KEY}") == Caller("bootstrap", ANY_PROJECT, Role.ADMIN)
+
+
+async def test_the_key_that_workers_begin_with_lets_them_work_and_nothing_else(world: World) -> None:
+    assert await world.authenticate(f"ApiKey {WORKER_KEY}") == Caller("workers", ANY_PROJECT, Role.WORKER)
 
 
 async def test_a_caller_is_remembered_for_a_while_and_no_longer(world: World) -> None:

@@ -54,12 +54,38 @@ COMMANDS = {
     ),
     "database": Command(needed=("--data-dir",), optional=("--port",)),
     "scheduler": Command(
-        needed=("--database-url", "--grpc"), optional=("--advertise", "--bootstrap-key", "--redis-url", "--insecure")
+        needed=("--database-url", "--grpc"),
+        optional=(
+            "--advertise",
+            "--bootstrap-key",
+            "--worker-key",
+            "--redis-url",
+            "--tls-cert",
+            "--tls-key",
+            "--tls-client-ca",
+            "--tls-ca",
+            "--insecure",
+        ),
     ),
-    "worker": Command(needed=("--scheduler",), optional=("--api-key", "--concurrency", "--queues", "--label", "--app")),
+    "worker": Command(
+        needed=("--scheduler",),
+        optional=("--api-key", "--concurrency", "--queues", "--label", "--app", "--tls-ca", "--tls-cert", "--tls-key"),
+    ),
     "gateway": Command(
         needed=("--scheduler", "--http"),
-        optional=("--api-key", "--chadburn-http", "--redis-url", "--trusted-proxies", "--insecure"),
+        optional=(
+            "--api-key",
+            "--chadburn-http",
+            "--redis-url",
+            "--trusted-proxies",
+            "--tls-cert",
+            "--tls-key",
+            "--tls-client-ca",
+            "--scheduler-tls-ca",
+            "--scheduler-tls-cert",
+            "--scheduler-tls-key",
+            "--insecure",
+        ),
     ),
     "demo": Command(),
 }
@@ -215,11 +241,20 @@ def test_compose_publishes_on_loopback_only_and_waits_for_a_drain() -> None:
         assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_S, name
 
 
-def test_compose_holds_no_password() -> None:
+def test_compose_holds_no_password_and_no_key() -> None:
     for service in compose()["services"].values():
         for key, value in service.get("environment", {}).items():
             if key.endswith(("PASSWORD", "DATABASE_URL")):
                 assert "${POSTGRES_PASSWORD:?" in value
+            elif key.endswith("KEY"):
+                assert re.match(r"\$\{FOLIOT_(BOOTSTRAP|WORKER)_KEY:\?", value)
+
+
+def test_compose_asks_everybody_who_they_are() -> None:
+    for start in starts_in_compose():
+        assert "--insecure" not in start.flags
+        assert start.command != "scheduler" or {"FOLIOT_BOOTSTRAP_KEY", "FOLIOT_WORKER_KEY"} <= start.variables
+        assert start.command == "scheduler" or "FOLIOT_API_KEY" in start.variables
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)

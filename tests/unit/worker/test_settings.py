@@ -49,7 +49,8 @@ def test_the_api_key_is_not_shown() -> None:
         ({"concurrency": "10000", "prefetch": "90001"}, "--prefetch"),
         ({"deny_networks": "10.0.0.1/8"}, "--deny-networks"),
         ({"worker_id": "x" * 256}, "--worker-id"),
-        ({"tls_key": "k"}, "--tls-key"),
+        ({"tls_key": "k"}, "--tls-cert"),
+        ({"tls_cert": "c"}, "--tls-key"),
         ({"scheduler": "nowhere"}, "--scheduler"),
     ],
 )
