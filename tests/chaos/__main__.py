@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.checker import check
+from tests.chaos.history import History, decode, encode
+from tests.chaos.planted import Plant
 from tests.chaos.report import as_json, as_table
 from tests.chaos.run import Plan, run
 
@@ -20,16 +22,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides which faults and which wishes")
     parser.add_argument("--every", type=float, default=10.0, help="seconds from one fault to the next")
     parser.add_argument("--folder", type=Path, help="where data, logs and evidence are kept; a temporary one by default")
+    parser.add_argument("--bug", type=Plant, choices=list(Plant), metavar="NAME", help="plant a bug: see planted.py")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="make no run; judge the history.json of an earlier one")
     given = parser.parse_args()
-    plan = Plan(given.seconds, given.seed, given.every)
-    with tempfile.TemporaryDirectory(prefix="foliot-chaos-", ignore_cleanup_errors=True) as temporary:
-        folder = given.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        history = asyncio.run(run(plan, folder))
+    plan = Plan(given.seconds, given.seed, given.every, plant=given.bug)
+    history = _make(plan, given.folder) if given.judge is None else decode(given.judge.read_bytes())
     verdict = check(history)
     print(as_table(plan, history, verdict))
     print(as_json(plan, history, verdict))
     return 0 if verdict.good else 1
+
+
+def _make(plan: Plan, folder: Path | None) -> History:
+    """Make a run; what it leaves is kept if a folder is named."""
+    with tempfile.TemporaryDirectory(prefix="foliot-chaos-", ignore_cleanup_errors=True) as temporary:
+        chosen = folder or Path(temporary)
+        chosen.mkdir(parents=True, exist_ok=True)
+        history = asyncio.run(run(plan, chosen))
+        (chosen / "history.json").write_bytes(encode(history))
+        return history
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def _note(context: Context, what: str, *, note: str = "", value: int = -1) -> No
     _notebook.write(
         what=what,
         at=_clock.now_us() / 1e6,
+        monotonic=_clock.monotonic(),
         task=context.task_id,
         attempt=context.attempt,
         pid=os.getpid(),

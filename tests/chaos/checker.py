@@ -34,6 +34,9 @@ the worker learns it from the next (up to 7 s), or gives up its leases before th
 
 _ENDS: Final = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 
+_TOO_LATE: Final = "FAILED_PRECONDITION"
+"""How a cancellation is refused when the task has ended."""
+
 _WITH_BODIES: Final = frozenset({"function", "command"})
 
 
@@ -111,8 +114,14 @@ class _Judge:
 
     def acknowledged(self) -> Iterator[Violation]:
         """What was acknowledged is there, and has ended as it should."""
+        if self.history.stuck:
+            yield Violation(Promise.LOST, "clients were not answered any more, long after everything was healed")
         for task in self.history.live:
             yield Violation(Promise.LOST, f"task {task.id} ({task.name}) is still {task.state}")
+        for wish in self.history.asked:
+            # What is asked for is there and makes sense: only a cancellation may come too late.
+            if wish.refused and not (wish.kind == "cancel" and wish.failures[-1] == _TOO_LATE):
+                yield Violation(Promise.LOST, f"{wish.kind} {wish.key or wish.target} was refused: {wish.failures[-1]}")
         runs = {run.id: run for run in self.history.runs}
         for wish in self.history.asked:
             for made in wish.answers[0] if wish.answers else ():

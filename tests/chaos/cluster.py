@@ -11,8 +11,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from foliot.client import Client
 from foliot.kit.clock import SystemClock
 from tests.chaos.evidence import FOLDER_VARIABLE
 from tests.chaos.history import Interval
-from tests.processes import Daemon, free_port
+from tests.processes import Daemon
 from tests.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ SLOW_MS: Final = 200
 """What a slow link adds to each packet."""
 
 APP: Final = "tests.chaos.app:worker"
+
+_PORTS_FIRST: Final = 20_000
+_PORTS_COUNT: Final = 10_000
+"""Linux begins at 32,768 with the ports of outgoing connections."""
 
 _EXIT_WITHIN_S: Final = 35.0
 """A command ends 30 s after SIGTERM at the latest."""
@@ -70,15 +75,16 @@ class ProxyProcess:
             sys.executable, "-m", "tests.chaos.proxy", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
 
-    async def tell(self, **wish: object) -> None:
-        """Have it do something, and wait until it is done."""
+    async def tell(self, **wish: object) -> int:
+        """Have it do something, and wait until it is done; the answer is how many open connections it met."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._turn:
             self._process.stdin.write(json.dumps(wish).encode() + b"\n")
             answer = await self._process.stdout.readline()
-        assert answer == b"done\n", f"the proxy ended on {wish}"
+        assert answer, f"the proxy ended on {wish}"
+        return int(answer)
 
     async def stop(self) -> None:
         """End it."""
@@ -102,14 +108,16 @@ class Cluster:
         self.suffered = Suffered()
         self.daemons: dict[str, Daemon] = {}
         self._plant = plant
-        self._database_port = free_port()
-        self._grpc_ports = [free_port() for _ in range(SCHEDULERS)]
-        self.front_ports = [free_port() for _ in range(SCHEDULERS)]
+        ports = iter(steady_ports(2 + 3 * SCHEDULERS + 2 * GATEWAYS))
+        self._database_port = next(ports)
+        self.redis.port = next(ports)
+        self._grpc_ports = [next(ports) for _ in range(SCHEDULERS)]
+        self.front_ports = [next(ports) for _ in range(SCHEDULERS)]
         """Where each replica is reached: through the proxy."""
-        self.store_ports = [free_port() for _ in range(SCHEDULERS)]
+        self.store_ports = [next(ports) for _ in range(SCHEDULERS)]
         """Where each replica reaches PostgreSQL."""
-        self._http_ports = [free_port() for _ in range(GATEWAYS)]
-        self._chadburn_ports = [free_port() for _ in range(GATEWAYS)]
+        self._http_ports = [next(ports) for _ in range(GATEWAYS)]
+        self._chadburn_ports = [next(ports) for _ in range(GATEWAYS)]
         self.database_url = ""
 
     @property
@@ -214,18 +222,20 @@ class Cluster:
 
     # ---- links
 
-    async def spoil(self, links: list[tuple[int, str]], how: str, seconds: float) -> None:
-        """Break links (a port of the proxy, and the name of the process that uses it) for some time."""
+    async def spoil(self, links: list[tuple[int, str]], how: str, seconds: float) -> int:
+        """Break links (a port of the proxy, and who uses it) for some time; answer how many connections were open on them."""
         began = self.now()
+        met = 0
         pids = {self.pid(name) for _, name in links}
         for port, name in links:
-            await self.proxy.tell(do="break", port=port, pid=self.pid(name), how=how, ms=SLOW_MS)
+            met += await self.proxy.tell(do="break", port=port, pid=self.pid(name), how=how, ms=SLOW_MS)
         try:
             await self.clock.sleep(seconds)
         finally:
             await self.proxy.tell(do="heal")
             for pid in pids:
                 self.suffered.unlinked.setdefault(pid, []).append(Interval(began, self.now()))
+        return met
 
     # ---- what PostgreSQL says
 
@@ -279,6 +289,20 @@ class Cluster:
             parent = psutil.Process(self.pid(name))
             return [parent, *parent.children(recursive=True)]
         return []
+
+
+def steady_ports(count: int) -> list[int]:
+    """Find free ports that stay free while their process is down: below those that the kernel gives to outgoing connections."""
+    found: list[int] = []
+    for number in range(_PORTS_COUNT):
+        port = _PORTS_FIRST + (os.getpid() * count + number) % _PORTS_COUNT
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"no {count} free ports")
 
 
 def _send(processes: list[Any], number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, floor
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -27,6 +28,11 @@ _FIRES: Final = """
     SELECT job_id::text AS job, extract(epoch FROM due_at)::float8 AS due_at, coalesce(run_id::text, '') AS run, skip_reason
     FROM fire ORDER BY job_id, due_at
 """
+_SPANS: Final = """
+    SELECT job_id::text AS job, skip_reason,
+        extract(epoch FROM since)::float8 AS since, extract(epoch FROM until)::float8 AS until
+    FROM fire_span ORDER BY job_id, since
+"""
 
 
 async def collect(database_url: str, history: History) -> None:
@@ -39,6 +45,10 @@ async def collect(database_url: str, history: History) -> None:
         for table in ("run", "run_history"):
             history.runs += [RecordedRun(**row) for row in await connection.fetch(_RUNS.format(table=table))]
         history.fires = [RecordedFire(**row) for row in await connection.fetch(_FIRES)]
+        for row in await connection.fetch(_SPANS):
+            # What was skipped together: every whole second of it, as the jobs of these runs have it.
+            dues = range(ceil(row["since"]), floor(row["until"]) + 1)
+            history.fires += [RecordedFire(row["job"], due, "", row["skip_reason"]) for due in dues]
     finally:
         await connection.close()
 

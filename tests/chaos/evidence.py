@@ -1,8 +1,8 @@
 """What the bodies of tasks write down themselves: one line of JSON for each thing that happened, in a file of each process.
 
 The lines are appended by one write each, so a process that is killed loses none that it has written and tears none. Times are of
-the machine's wall clock, which all processes of a run share and which due times are told in; the harness makes sure that nobody
-moved it meanwhile. No part of Foliot reads or writes these files.
+the machine's wall clock, which all processes of a run share and which due times are told in; the monotonic clock stands beside
+it, to show that nobody moved the other. No part of Foliot reads or writes these files.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ class Line:
     run: str = ""
     note: str = ""
     """Of an END: how it ended."""
+
+    monotonic: float = 0.0
+    """Seconds of the clock that nobody can set; 0: the body does not know it."""
 
     value: int = -1
     """Of a START: the checkpoint it was given; of a SAVED: the one it saved. -1: none."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil, floor, inf
 from typing import TYPE_CHECKING, Final
 
 from tests.chaos.evidence import SUCCEEDED
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.chaos.executions import Evidence
-    from tests.chaos.history import History, RecordedFire, ScheduledJob
+    from tests.chaos.history import Fault, History, RecordedFire, ScheduledJob
 
 EPSILON_S: Final = 1.0
 """How late a fire may be while nothing is wrong."""
@@ -60,6 +60,8 @@ def check(history: History, evidence: Evidence) -> tuple[Lateness, list[Violatio
             violations += _in_time(history, found, evidence, lateness)
         else:
             violations += _one_by_one(history, job, evidence)
+        if job.policy == "forbid":
+            violations += _skipped_in_vain(history, job, found, evidence)
     return lateness, violations
 
 
@@ -103,11 +105,31 @@ def _in_time(history: History, found: list[RecordedFire], evidence: Evidence, la
         if not fire.run or began is None:
             continue
         late = began - fire.due_at
-        troubles = [fault for fault in history.faults if fault.began - EPSILON_S <= fire.due_at <= fault.healed + TAKE_OVER_S]
+        troubles = _troubles(history, fire.due_at)
         (lateness.troubled if troubles else lateness.calm).append(late)
         over_at = max((fault.healed + TAKE_OVER_S for fault in troubles), default=fire.due_at)
         if began > max(over_at, fire.due_at) + EPSILON_S:
             yield Violation(Promise.LATE, f"due time {fire.due_at} began {late:.3f} s late")
+
+
+def _skipped_in_vain(history: History, job: ScheduledJob, found: list[RecordedFire], evidence: Evidence) -> Iterator[Violation]:
+    """While nothing is wrong, a due time is skipped only because a body ran, or had just ended."""
+    ends = [one.ended or inf for run in history.runs if run.job == job.id for one in evidence.by_run.get(run.id, ())]
+    begins = [one.began for run in history.runs if run.job == job.id for one in evidence.by_run.get(run.id, ())]
+    for fire in found:
+        if not fire.skip_reason or _troubles(history, fire.due_at):
+            continue
+        busy = any(
+            began <= fire.due_at + EPSILON_S and fire.due_at <= ended + EPSILON_S
+            for began, ended in zip(begins, ends, strict=True)
+        )
+        if not busy:
+            yield Violation(Promise.FIRE, f"{job.policy} job: due time {fire.due_at} was skipped, and no run went on")
+
+
+def _troubles(history: History, due_at: float) -> list[Fault]:
+    """The faults whose effects a due time may meet."""
+    return [fault for fault in history.faults if fault.began - EPSILON_S <= due_at <= fault.healed + TAKE_OVER_S]
 
 
 def _one_by_one(history: History, job: ScheduledJob, evidence: Evidence) -> Iterator[Violation]:

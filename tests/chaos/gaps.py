@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tests.chaos.evidence import START
 
 if TYPE_CHECKING:
-    from tests.chaos.history import History
+    from tests.chaos.history import Fault, History
 
 _EPOCH_SHIFT: Final = 32
 """A token is its leader's epoch times 2^32, plus a counter."""
@@ -24,10 +24,14 @@ def gaps(history: History) -> dict[str, list[float]]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for before, epoch in pairwise(sorted(first)):
         at = first[epoch]
-        fault = next((fault for fault in reversed(history.faults) if fault.began <= at), None)
+        fault = next((fault for fault in reversed(history.faults) if fault.began <= at and _moves_leadership(fault)), None)
         if fault is None:
             continue
         # What the old leader had given away may still start after its death. One that came with this very fault had none before.
         until = fault.began if first[before] <= fault.began else at
         found[fault.kind].append(at - max(start for start, older in starts if older < epoch and start <= until))
     return dict(found)
+
+
+def _moves_leadership(fault: Fault) -> bool:
+    return any(word in fault.kind for word in ("leader", "PostgreSQL", "hand over", "schedulers"))

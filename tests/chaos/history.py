@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from tests.chaos.evidence import Line
+import msgspec
+
+from tests.chaos.evidence import Line
 
 
 class Interval(NamedTuple):
@@ -25,7 +26,7 @@ class Asked:
     """One wish of a client, however often it was asked, and what it was told in the end."""
 
     kind: str
-    """"task", "bulk", "queue" (a job for executors), "job", "run" or "cancel"."""
+    """"task", "bulk", "queue" (a job for executors), "job", "run", "cancel" or "read" (of a task that was acknowledged)."""
 
     key: str
     """The idempotency key."""
@@ -41,7 +42,7 @@ class Asked:
     """The state that they end in, unless they are cancelled."""
 
     target: str = ""
-    """What is to be cancelled or triggered."""
+    """What is to be cancelled, triggered or read."""
 
     answered_at: float = 0.0
     """When it was acknowledged; 0: it never was."""
@@ -179,6 +180,9 @@ class History:
     graphs: dict[str, dict[str, Node]] = field(default_factory=dict)
     """By job: its tasks by their keys."""
 
+    stuck: bool = False
+    """Whether clients still waited for answers, long after everything was healed."""
+
     faults: list[Fault] = field(default_factory=list)
     killed: dict[int, float] = field(default_factory=dict)
     """When each process ended that was ended, by its id."""
@@ -186,3 +190,13 @@ class History:
     stopped: dict[int, list[Interval]] = field(default_factory=dict)
     unlinked: dict[int, list[Interval]] = field(default_factory=dict)
     """When links of each process were broken, by its id."""
+
+
+def encode(history: History) -> bytes:
+    """Write a history as JSON, to be judged again later."""
+    return msgspec.json.encode(history)
+
+
+def decode(text: bytes) -> History:
+    """Read what `encode` wrote."""
+    return msgspec.json.decode(text, type=History)

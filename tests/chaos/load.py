@@ -31,6 +31,9 @@ ASK_AGAIN_S: Final = 0.5
 REPEATED: Final = 0.1
 """How many of the acknowledged calls are repeated, to see whether they have their effect again."""
 
+READ: Final = 0.1
+"""How many of the acknowledged tasks are read at once: whichever replica is asked must know them."""
+
 BULK: Final = 10
 
 _KNOWN_MAX: Final = 50
@@ -159,9 +162,19 @@ class Load:
             return [(await self._client.tasks.SubmitTask(request)).task.id]
 
         await self.ask(wish, call)
+        if wish.answers and self._dice.chance(READ):
+            await self._read(wish.answers[0][0])
         if wish.answers and not spec.name.startswith("cancelled"):
             self._recent = [*self._recent[-_KNOWN_MAX:], wish.answers[0][0]]
         return wish
+
+    async def _read(self, task_id: str) -> None:
+        wish = Asked("read", "", self._cluster.now(), target=task_id)
+
+        async def call() -> list[str]:
+            return [(await self._client.tasks.GetTask(task_pb2.GetTaskRequest(task_id=task_id))).task.id]
+
+        await self.ask(wish, call)
 
     # ---- asking
 

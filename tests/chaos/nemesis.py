@@ -163,11 +163,11 @@ class Nemesis:
         """Break the links of one process, or of all clients, to some of the replicas or to all."""
         name = self._dice.pick([self._a_worker(), "gateway-0", "gateway-1", "clients"])
         ports = self._dice.some(self._cluster.front_ports, 0.5) or self._cluster.front_ports
-        await self._cluster.spoil([(port, name) for port in ports], how, 1 + 7 * self._dice.fraction())
-        return f"{name} to {len(ports)} schedulers"
+        met = await self._cluster.spoil([(port, name) for port in ports], how, 1 + 7 * self._dice.fraction())
+        return f"{name} to {len(ports)} schedulers ({met} connections)"
 
     async def _spoil_store(self, how: str) -> str:
         leader = await self._leader()
         port = self._cluster.store_ports[int(leader.partition("-")[2])]
-        await self._cluster.spoil([(port, leader)], how, 1 + 7 * self._dice.fraction())
-        return leader
+        met = await self._cluster.spoil([(port, leader)], how, 1 + 7 * self._dice.fraction())
+        return f"{leader} ({met} connections)"

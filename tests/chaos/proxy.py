@@ -1,6 +1,7 @@
 """A TCP proxy in a process of its own that can break what goes through it: `python -m tests.chaos.proxy`.
 
-It is told what to do by lines of JSON on its standard input, and says `done` to each on its standard output:
+It is told what to do by lines of JSON on its standard input, and answers each on its standard output with how many of the open
+connections it changed:
 
     {"do": "listen", "port": 7001, "to": 7000}     pass on connections
     {"do": "know", "pids": [12, 13]}               whose connections are told apart
@@ -75,19 +76,20 @@ class Proxy:
         self._troubles: list[Trouble] = []
         self._passages: set[_Passage] = set()
 
-    async def tell(self, wish: dict[str, Any]) -> None:
-        """Carry out one line."""
+    async def tell(self, wish: dict[str, Any]) -> int:
+        """Carry out one line; answer how many of the open connections it met."""
         match wish["do"]:
             case "listen":
                 await self.listen(wish["port"], wish["to"])
             case "know":
                 self._pids = list(wish["pids"])
             case "break":
-                self.spoil(Trouble(wish["port"], wish["pid"], wish["how"], wish.get("ms", 0)))
+                return self.spoil(Trouble(wish["port"], wish["pid"], wish["how"], wish.get("ms", 0)))
             case "heal":
                 self.heal()
             case other:
                 raise ValueError(f"unknown wish {other!r}")
+        return 0
 
     async def listen(self, port: int, to: int) -> None:
         """Pass on connections from one port of this machine to another."""
@@ -97,11 +99,13 @@ class Proxy:
 
         self._servers.append(await asyncio.start_server(passed_on, "127.0.0.1", port))
 
-    def spoil(self, trouble: Trouble) -> None:
-        """Break connections, those of now and those to come."""
+    def spoil(self, trouble: Trouble) -> int:
+        """Break connections, those of now and those to come; answer how many there are now."""
         self._troubles.append(trouble)
-        for passage in list(self._passages):
+        met = [passage for passage in self._passages if trouble.meets(passage.port, passage.pid)]
+        for passage in met:
             self._settle(passage)
+        return len(met)
 
     def heal(self) -> None:
         """Let everything pass again."""
@@ -195,8 +199,7 @@ async def serve() -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        await proxy.tell(json.loads(line))
-        print("done", flush=True)
+        print(await proxy.tell(json.loads(line)), flush=True)
     proxy.close()
 
 

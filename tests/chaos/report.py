@@ -63,6 +63,10 @@ def as_table(plan: Plan, history: History, verdict: Verdict) -> str:
             lines += [f"    {key:<42} {_shown(found)}" for key, found in value.items()]
         else:
             lines.append(f"{name:<46} {value}")
+    lines.append("what was done, in s from the first:")
+    first = min((fault.began for fault in history.faults), default=0.0)
+    for fault in history.faults:
+        lines.append(f"    {fault.began - first:6.1f} to {fault.healed - first:6.1f}  {fault.kind}: {fault.target}")
     lines.append(f"{len(violations)} promises broken" if violations else "every promise was kept")
     lines += [f"    {violation}" for violation in violations[:_SHOWN_MAX]]
     return "\n".join(lines)

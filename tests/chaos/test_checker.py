@@ -22,6 +22,8 @@ from tests.chaos.history import (
     RecordedRun,
     RecordedTask,
     ScheduledJob,
+    decode,
+    encode,
 )
 
 WORKER, OTHER = 11, 12
@@ -80,6 +82,11 @@ def test_good_histories_pass() -> None:
     assert not broken(retried())
 
 
+def test_a_history_can_be_kept_and_judged_again() -> None:
+    for history in (retried(), ticking(), graph(4.0)):
+        assert decode(encode(history)) == history
+
+
 # ---- what was acknowledged
 
 
@@ -102,6 +109,22 @@ def test_an_acknowledged_run_that_is_not_there_is_lost() -> None:
 
 def test_a_run_that_never_ends_is_lost() -> None:
     assert broken(History(runs=[RecordedRun("r", "job", "running")])) == {Promise.LOST}
+
+
+def test_clients_that_are_not_answered_any_more_are_found() -> None:
+    assert broken(History(stuck=True)) == {Promise.LOST}
+
+
+@pytest.mark.parametrize("kind", ["task", "run", "read"])
+def test_a_refusal_of_what_makes_sense_is_found(kind: str) -> None:
+    assert broken(History(asked=[Asked(kind, "k", 1.0, failures=["NOT_FOUND"], refused=True)])) == {Promise.LOST}
+
+
+def test_a_cancellation_may_come_too_late_but_not_miss_its_task() -> None:
+    too_late = Asked("cancel", "", 1.0, target="a", failures=["FAILED_PRECONDITION"], refused=True)
+    assert not broken(History(asked=[too_late]))
+    unknown = Asked("cancel", "", 1.0, target="a", failures=["NOT_FOUND"], refused=True)
+    assert broken(History(asked=[unknown])) == {Promise.LOST}
 
 
 def test_what_was_never_acknowledged_may_be_missing() -> None:
@@ -396,6 +419,16 @@ def test_a_skip_needs_a_reason_that_the_policy_knows() -> None:
     assert not skipping("forbid", "another run goes on")
     assert skipping("allow", "another run goes on") == {Promise.FIRE}
     assert skipping("forbid", "misfire") == {Promise.FIRE}
+
+
+def test_a_skip_while_no_run_goes_on_is_found() -> None:
+    history = ticking("forbid")
+    del history.runs[:2], history.ended[:2]
+    history.fires[:2] = [RecordedFire("j", due, "", "another run goes on") for due in (11, 12)]
+    history.evidence = [line for line in history.evidence if line.run == "r13"]
+    assert broken(history) == {Promise.FIRE}
+    history.faults = [Fault("kill the leader", "", 10.0, 11.0)]
+    assert not broken(history)
 
 
 def test_a_late_fire_is_found_unless_a_fault_explains_it() -> None:
