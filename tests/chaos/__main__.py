@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,8 @@ def main() -> int:
     parser.add_argument("--bug", type=Plant, choices=list(Plant), metavar="NAME", help="plant a bug: see planted.py")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="make no run; judge the history.json of an earlier one")
     given = parser.parse_args()
+    # However it is asked to end, it takes its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = Plan(given.seconds, given.seed, given.every, plant=given.bug)
     history = _make(plan, given.folder) if given.judge is None else decode(given.judge.read_bytes())
     verdict = check(history)

@@ -70,10 +70,11 @@ class HttpLoad:
             await asyncio.wait(self._asking)
 
     async def close(self) -> None:
-        """Have the executors end."""
-        for executor in self._executors:
-            executor.cancel()
-        await asyncio.gather(*self._executors, return_exceptions=True)
+        """Have the executors end, and ask for nothing any more, whatever has no answer yet."""
+        left: list[asyncio.Future[Any]] = [*self._executors, *self._streams, *self._asking]
+        for one in left:
+            one.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         await self._http.aclose()
 
     # ---- wishes

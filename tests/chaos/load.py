@@ -82,6 +82,11 @@ class Load:
         ]
         self._streams = [asyncio.create_task(self._stream(every, wish)) for every, wish in paces]
 
+    def abandon(self) -> None:
+        """Ask for nothing any more, whatever has no answer yet."""
+        for asking in (*self._streams, *self._asking):
+            asking.cancel()
+
     async def stop(self) -> None:
         """Ask for nothing new, have the schedules pause, and wait until every wish has its answer."""
         for stream in self._streams:

@@ -57,22 +57,17 @@ class Plan:
 async def run(plan: Plan, folder: Path) -> History:
     """Make a run in a folder of its own. Raises ClockMovedError."""
     cluster = Cluster(folder, plant=plan.plant)
-    clock = cluster.clock
     try:
         await cluster.start()
         async with cluster.client(CALL_TIMEOUT_S) as client:
             load = Load(cluster, client, Dice(plan.seed))
             http = HttpLoad(cluster, Dice(plan.seed + 1))
             nemesis = Nemesis(cluster, Dice(plan.seed + 2), kinds=plan.kinds)
-            until = cluster.now() + plan.seconds - COOL_DOWN_S
-            await load.start()
-            http.start()
-            await clock.sleep(WARM_UP_S)
-            await nemesis.torment(plan.fault_every_s, until)
-            await clock.sleep(COOL_DOWN_S)
-            stuck = await _wind_down(load, http)
-            await _drain(cluster)
-            await http.close()
+            try:
+                stuck = await _torment(plan, cluster, load, http, nemesis)
+            finally:
+                load.abandon()
+                await http.close()
         history = History(asked=[*load.asked, *http.asked], schedules=load.schedules, graphs=load.graphs, claims=http.claims())
         history.stuck = stuck
         history.faults = nemesis.faults
@@ -86,6 +81,20 @@ async def run(plan: Plan, folder: Path) -> History:
     if offsets and max(offsets) - min(offsets) > CLOCK_TOLERANCE_S:
         raise ClockMovedError(f"the wall clock moved by {max(offsets) - min(offsets):.3f} s")
     return history
+
+
+async def _torment(plan: Plan, cluster: Cluster, load: Load, http: HttpLoad, nemesis: Nemesis) -> bool:
+    """Load and torment the cluster, and have it drain; answer whether clients were left without answers."""
+    clock = cluster.clock
+    until = cluster.now() + plan.seconds - COOL_DOWN_S
+    await load.start()
+    http.start()
+    await clock.sleep(WARM_UP_S)
+    await nemesis.torment(plan.fault_every_s, until)
+    await clock.sleep(COOL_DOWN_S)
+    stuck = await _wind_down(load, http)
+    await _drain(cluster)
+    return stuck
 
 
 async def _wind_down(load: Load, http: HttpLoad) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def skip_the_fence() -> None:
-    """Take results by the task that they are of, whatever their token, from workers that go on when they have lost their leases."""
+    """Take results by their task, whatever their token, from workers that go on when they have lost their leases."""
     from foliot_scheduler.core import leases, workers
     from foliot_worker.session import Session
 
