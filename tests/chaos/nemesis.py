@@ -160,10 +160,12 @@ class Nemesis:
     # ---- links
 
     async def _spoil_links(self, how: str) -> str:
-        """Break the links of one process, or of all clients, to some of the replicas or to all."""
+        """Break the links of one process, or of all clients, to some replicas or all; mostly the leader is among them."""
         name = self._dice.pick([self._a_worker(), "gateway-0", "gateway-1", "clients"])
-        ports = self._dice.some(self._cluster.front_ports, 0.5) or self._cluster.front_ports
-        met = await self._cluster.spoil([(port, name) for port in ports], how, 1 + 7 * self._dice.fraction())
+        ports = set(self._dice.some(self._cluster.front_ports, 0.5) or self._cluster.front_ports)
+        if self._dice.chance(0.75):
+            ports.add(self._cluster.front_ports[int((await self._leader()).partition("-")[2])])
+        met = await self._cluster.spoil([(port, name) for port in sorted(ports)], how, 1 + 7 * self._dice.fraction())
         return f"{name} to {len(ports)} schedulers ({met} connections)"
 
     async def _spoil_store(self, how: str) -> str:

@@ -212,6 +212,8 @@ _UNAVAILABLE: Final = (
     asyncpg.ReadOnlySQLTransactionError,  # the host has become a standby
     asyncpg.PostgresSystemError,  # its disk fails it
     asyncpg.TargetServerAttributeNotMatched,
+    # The driver lost its place: as when a shutdown tells the connection its end just as a statement is about to be sent.
+    asyncpg.InternalClientError,
     OSError,  # TimeoutError included
 )
 

@@ -75,6 +75,9 @@ def test_errors_of_ours_pass_through() -> None:
         raise ConflictError("mine")
     with pytest.raises(StoreUnavailable, match="does not answer"), translated("try"):
         raise asyncpg.InterfaceError("connection is closed")
+    # What asyncpg says of a statement that meets the server's last words (57P01) on their way.
+    with pytest.raises(StoreUnavailable, match="does not answer"), translated("try"):
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
 
 
 @pytest.mark.parametrize(
