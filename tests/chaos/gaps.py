@@ -24,8 +24,9 @@ def gaps(history: History) -> dict[str, list[float]]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for before, epoch in pairwise(sorted(first)):
         at = first[epoch]
-        fault = next((fault for fault in reversed(history.faults) if fault.began <= at and _moves_leadership(fault)), None)
-        if fault is None:
+        last = max(start for start, older in starts if older < epoch and start <= at)
+        fault = next((fault for fault in history.faults if fault.healed >= last and _moves_leadership(fault)), None)
+        if fault is None or fault.began > at:
             continue
         # What the old leader had given away may still start after its death. One that came with this very fault had none before.
         until = fault.began if first[before] <= fault.began else at
