@@ -19,7 +19,7 @@ def run(settings: DatabaseSettings) -> int:
     made: list[EmbeddedPostgres] = []
 
     def make() -> Sequence[Part]:
-        made.append(EmbeddedPostgres(settings.data_dir, settings.port))
+        made.append(EmbeddedPostgres(settings.data_dir, settings.port, restarts=True))
         return made
 
     return run_parts(make, on_ready=lambda: say(f"foliot database is ready: {made[0].url}"))

@@ -56,7 +56,7 @@ def parts(settings: UpSettings, clock: Clock) -> Sequence[Part]:
     # each start, and nobody else needs to know it.
     worker_key = clock.random_bytes(KEY_BYTES).hex() if settings.auth_required else None
     admin_key = read_admin_key(settings.data_dir, clock) if settings.auth_required else None
-    database = EmbeddedPostgres(settings.data_dir) if settings.database_url is None else None
+    database = EmbeddedPostgres(settings.data_dir, restarts=True) if settings.database_url is None else None
     given_url = settings.database_url
 
     def database_url() -> str:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 STALLED_AFTER_S = 5.0
 """A leader silent for so long is replaced. It proves its term twice a second; ten misses in a row are no hiccup."""
 
+STABLE_S = 10.0
+"""After so long a term counts as a success. On a full disk one can be begun, and ends with its first commit: each such end makes
+the next pause longer, because a term that is begun loads the whole live state."""
+
 WATCH_EVERY_S = 0.5
 """How often a waiting replica looks who leads."""
 
@@ -78,7 +82,7 @@ class Elector(Part):
         self._address = address
         self._backoff = Backoff(0.05, 2.0, 2.0)
         self._failures = 0
-        """Since this replica last led."""
+        """Since this replica last led for a while."""
 
     async def run(self) -> None:
         """Stand for election for ever; what ends a term is logged here, once."""
@@ -133,7 +137,7 @@ class Elector(Part):
         # 3. Only then callers and workers: they must find the state whole.
         await election.announce(conn, SHARD, epoch, leader=self._replica, address=self._address)
         self._leadership.begin(leader)
-        self._failures = 0
+        began = self._clock.monotonic()
         log.info("elector.elected", epoch=epoch, replica=self._replica)
         try:
             await _unwrap(leader)
@@ -142,6 +146,8 @@ class Elector(Part):
             raise
         finally:
             self._leadership.end()
+            if self._clock.monotonic() - began >= STABLE_S:
+                self._failures = 0
 
     async def _stay_alive(self, epoch: int) -> None:
         """Renew the term while it is being prepared, over another connection than the one that prepares it."""

@@ -4,6 +4,9 @@ Theory of operation. The directory is claimed by a file lock that the kernel dro
 cannot meet. The server is our direct child and asks the kernel for SIGINT (fast shutdown) when we die: after a `kill -9` of
 ours it writes its checkpoint and ends within a second, and whoever starts next waits for that (`cluster.py`). Within one
 life the order is: lock, prepare the cluster, start, wait until it accepts; and backwards to stop.
+
+A server that ends by itself was killed for its memory or could not write its log: what is wrong goes by itself or by somebody's
+hand, so a daemon starts it again, after growing pauses, for as long as it takes. Its clients meanwhile do as with any other.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from urllib.parse import quote
 
 import asyncpg
 
+from foliot.kit.backoff import Backoff
 from foliot.kit.clock import Clock, SystemClock
 from foliot.kit.lifecycle import Part
 from foliot.kit.logs import get_logger
@@ -30,6 +34,12 @@ _log = get_logger(__name__)
 
 _DEFAULT_PORT = 5432
 """Only names the socket file when no TCP port is asked for."""
+
+_AGAIN = Backoff(initial_s=0.2, max_s=10.0)
+"""How long to wait before a server that ended by itself is started again."""
+
+_STABLE_S = 60.0
+"""After so long the end of a server counts as the first."""
 
 _READY_POLL_S = 0.005
 _RECOVERY_NOTICE_S = 10.0
@@ -79,7 +89,8 @@ SETTINGS: dict[str, str] = {
 class EmbeddedPostgres(Part):
     """A PostgreSQL server in a data directory; started, it accepts connections at `url`.
 
-    `port` makes it listen on 127.0.0.1 too, with a password. `settings` override SETTINGS, for tests and benchmarks. Starting
+    `port` makes it listen on 127.0.0.1 too, with a password. `settings` override SETTINGS, for tests and benchmarks. With
+    `restarts` a server that ends by itself is started again; without, its end is the part's. Starting
     raises EmbeddedPostgresError when the directory is in use, too new, or not usable. Start it on the main thread: the server
     ends with the thread that started it.
     """
@@ -90,9 +101,11 @@ class EmbeddedPostgres(Part):
         port: int | None = None,
         *,
         settings: Mapping[str, str] | None = None,
+        restarts: bool = False,
         clock: Clock | None = None,
     ) -> None:
         super().__init__("embedded-postgres")
+        self._restarts = restarts
         self._port = port
         self._settings = {**SETTINGS, **(settings or {})}
         self._clock = clock or SystemClock()
@@ -123,24 +136,49 @@ class EmbeddedPostgres(Part):
             _check_port_free(self._port)
         self._directory.lock()
         try:
-            identity = await self._directory.prepare()
-            self._socket_folder = self._directory.socket_folder(identity, self._port or _DEFAULT_PORT)
-            await self._launch(identity)
-            await self._wait_accepting()
+            await self._start_server()
             await self._ensure_database()
         except BaseException:
             await self._shut_down()
             raise
 
     async def run(self) -> None:
-        """Watch the server; raises EmbeddedPostgresError when it ends by itself."""
-        assert self._process is not None
-        status = await self._process.wait()
-        raise EmbeddedPostgresError(f"PostgreSQL in {self._directory.path} ended with status {status}: {self._log_tail()}")
+        """Watch the server; when it ends by itself, start it again, or raise EmbeddedPostgresError."""
+        failures = 0
+        while True:
+            began = self._clock.monotonic()
+            assert self._process is not None
+            status = await self._process.wait()
+            ended = f"PostgreSQL in {self._directory.path} ended with status {status}: {self._log_tail()}"
+            if not self._restarts:
+                raise EmbeddedPostgresError(ended)
+            _log.error("database.ended", reason=ended)
+            failures = 1 if self._clock.monotonic() - began >= _STABLE_S else failures + 1
+            while not await self._started_after(_AGAIN.delay(failures, self._clock)):
+                failures += 1
+
+    async def _started_after(self, pause_s: float) -> bool:
+        await self._clock.sleep(pause_s)
+        try:
+            # Without its directory, on a disk that is gone, say, a new and empty one would be made.
+            if not self._directory.cluster.exists():
+                raise EmbeddedPostgresError(f"{self._directory.cluster} is gone")
+            await self._start_server()
+        except (EmbeddedPostgresError, OSError) as error:
+            _log.error("database.not_started", reason=str(error))
+            return False
+        _log.info("database.started_again", directory=str(self._directory.path))
+        return True
 
     async def on_stop(self) -> None:
         """Stop the server, by force if it must be, and give up the directory."""
         await self._shut_down()
+
+    async def _start_server(self) -> None:
+        identity = await self._directory.prepare()
+        self._socket_folder = self._directory.socket_folder(identity, self._port or _DEFAULT_PORT)
+        await self._launch(identity)
+        await self._wait_accepting()
 
     async def _launch(self, identity: Identity) -> None:
         settings = {
@@ -207,6 +245,8 @@ class EmbeddedPostgres(Part):
                 _log.warning("database.killed", directory=str(self._directory.path))
                 await self._directory.end_stragglers()
                 await process.wait()
+        elif process is not None and self._restarts:
+            await self._directory.end_stragglers()  # one may have been on its way
         self._directory.unlock()
 
     def _url_of(self, database: str) -> str:

@@ -114,7 +114,8 @@ async def open_pool(url: str, *, application_name: str = "foliot", size: int = 8
             loop=None,
             connection_class=asyncpg.Connection,
             record_class=asyncpg.Record,
-            min_size=1,
+            # Without a floor: the pool would try by itself to keep it while PostgreSQL is away, and log each failure at length.
+            min_size=0,
             max_size=size,
             max_queries=_QUERIES_MAX,
             max_inactive_connection_lifetime=_IDLE_LIFETIME_S,
@@ -131,7 +132,9 @@ async def open_pool(url: str, *, application_name: str = "foliot", size: int = 8
                 application_name, statement_timeout=f"{int(read_timeout_s * 1000)}ms", **MANY_READERS
             ),
         )
-        return await pool
+        await pool
+        async with pool.acquire():
+            return pool
 
 
 async def open_connection(

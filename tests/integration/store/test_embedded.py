@@ -162,6 +162,41 @@ async def test_a_server_that_ends_by_itself_is_a_failure(tmp_path: Path) -> None
     await server.stop()
 
 
+async def _wait_answering(server: EmbeddedPostgres) -> None:
+    while True:
+        try:
+            await _fetchval(server.url, "SELECT 1")
+        except (OSError, asyncpg.PostgresError):
+            await SystemClock().sleep(0.01)
+        else:
+            return
+
+
+async def test_a_server_that_is_killed_is_started_again_if_so_wanted(tmp_path: Path) -> None:
+    async with EmbeddedPostgres(tmp_path, restarts=True) as server:
+        await _fetchval(server.url, "SELECT lo_create(4711)")
+        killed = server.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        while server.pid == killed:
+            await SystemClock().sleep(0.01)
+        await _wait_answering(server)
+        assert await _fetchval(server.url, "SELECT count(*) FROM pg_largeobject_metadata WHERE oid = 4711") == 1
+
+
+async def test_a_disk_that_is_gone_is_waited_for_and_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with EmbeddedPostgres(tmp_path / "data", restarts=True) as server:
+        cluster, elsewhere = tmp_path / "data" / "postgres", tmp_path / "elsewhere"
+        assert server.pid is not None
+        cluster.rename(elsewhere)
+        os.kill(server.pid, signal.SIGKILL)
+        while "database.not_started" not in capsys.readouterr().out:
+            await SystemClock().sleep(0.01)
+        assert not cluster.exists()
+        elsewhere.rename(cluster)
+        await _wait_answering(server)
+
+
 async def test_a_newer_cluster_is_refused_and_left_alone(tmp_path: Path) -> None:
     async with EmbeddedPostgres(tmp_path):
         pass
