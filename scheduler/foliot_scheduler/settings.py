@@ -89,8 +89,8 @@ class SchedulerSettings:
         duration, default=timedelta(days=30), minimum=timedelta(days=1), maximum=timedelta(days=3650)
     )
     """How long after their creation ended tasks and runs are kept, with attempts, logs and checkpoints, and how long after the
-    fact decided due times, deleted jobs, replaced versions, workers that left and API keys that ended. Days go as a whole, so
-    up to a day longer."""
+    fact decided due times, deleted jobs, replaced versions, workers that left, API keys that ended and audit records. Days go
+    as a whole, so up to a day longer."""
 
     rollup_retention: timedelta = option(
         duration, default=timedelta(days=400), minimum=timedelta(days=1), maximum=timedelta(days=3650)

@@ -42,22 +42,23 @@ class Backend:
     metadata: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, client: Client, *, authorization: str, timeout_s: float, project: str = "") -> Backend:
+    def of(cls, client: Client, *, authorization: str, timeout_s: float, project: str = "", request_id: str = "") -> Backend:
         """Return the scheduler for a caller with this Authorization header, which is passed on as it is.
 
-        `project` is what the Foliot-Project header names, if there is one.
+        `project` is what the Foliot-Project header names, if there is one; `request_id` names the request in audit records.
 
         Who the caller is, is the scheduler's to say; the gateway only refuses what gRPC could not carry: raises
         FaultError 401.
         """
+        told = (("foliot-request-id", request_id),) if request_id else ()
         if not authorization:
-            return cls(client, timeout_s).in_project(_named(project))
+            return cls(client, timeout_s, told).in_project(_named(project))
         if not (authorization.isascii() and authorization.isprintable()):
             raise refuse(401, "unauthenticated", "The Authorization header cannot be read.")
         if len(authorization) > AUTHORIZATION_CHARS_MAX:
             detail = f"The Authorization header is longer than {AUTHORIZATION_CHARS_MAX} characters."
             raise refuse(401, "unauthenticated", detail)
-        return cls(client, timeout_s, (("authorization", authorization),)).in_project(_named(project))
+        return cls(client, timeout_s, (("authorization", authorization), *told)).in_project(_named(project))
 
     def in_project(self, project: str) -> Backend:
         """Return the scheduler for the same caller in the named project; empty: the caller's own.

@@ -42,6 +42,7 @@ class Request:
     path: Mapping[str, str]
     """The path parameters, escaped."""
     receive: Receive
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,13 @@ class Router:
             route, values = found
             scope["path_template"] = route.template
             headers = scope["foliot_headers"]
-            request = Request(headers=headers, query_string=scope["query_string"], path=values, receive=receive)
+            request = Request(
+                headers=headers,
+                query_string=scope["query_string"],
+                path=values,
+                receive=receive,
+                request_id=scope["foliot_request_id"],
+            )
             response = await route.handle(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told in the API's shape
             api = self._site.api_at(path) if route is None else route.api
@@ -168,6 +175,7 @@ def _operation_handler(api: Api, operation: Operation[Any, Any], service: Servic
                     authorization=authorization,
                     timeout_s=service.request_timeout_s,
                     project=headers.get("foliot-project", ""),
+                    request_id=request.request_id,
                 ),
                 path={name: unescape_segment(value) for name, value in request.path.items()},
                 query=query,

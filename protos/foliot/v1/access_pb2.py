@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66oliot/v1/access.proto\x12\tfoliot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x1d\n\x04role\x18\x04 \x01(\x0e\x32\x0f.foliot.v1.Role\x12\x0c\n\x04hint\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\t \x01(\x05\"\xa0\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.foliot.v1.Role\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\"J\n\x14\x43reateApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.foliot.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListApiKeysResponse\x12#\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x11.foliot.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13RevokeApiKeyRequest\x12\x12\n\napi_key_id\x18\x01 \x01(\t\":\n\x14RevokeApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.foliot.v1.ApiKey\"\x12\n\x10GetCallerRequest\"\xcd\x01\n\x11GetCallerResponse\x12\x15\n\rauthenticated\x18\x01 \x01(\x08\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x13\n\x0b\x61ny_project\x18\x04 \x01(\x08\x12\x1d\n\x04role\x18\x05 \x01(\x0e\x32\x0f.foliot.v1.Role\x12\x1b\n\x13requests_per_minute\x18\x06 \x01(\x05\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0f\n\x0bROLE_WORKER\x10\x04\x32\xc7\x02\n\rAccessService\x12O\n\x0c\x43reateApiKey\x12\x1e.foliot.v1.CreateApiKeyRequest\x1a\x1f.foliot.v1.CreateApiKeyResponse\x12L\n\x0bListApiKeys\x12\x1d.foliot.v1.ListApiKeysRequest\x1a\x1e.foliot.v1.ListApiKeysResponse\x12O\n\x0cRevokeApiKey\x12\x1e.foliot.v1.RevokeApiKeyRequest\x1a\x1f.foliot.v1.RevokeApiKeyResponse\x12\x46\n\tGetCaller\x12\x1b.foliot.v1.GetCallerRequest\x1a\x1c.foliot.v1.GetCallerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66oliot/v1/access.proto\x12\tfoliot.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x02\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x1d\n\x04role\x18\x04 \x01(\x0e\x32\x0f.foliot.v1.Role\x12\x0c\n\x04hint\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\t \x01(\x05\"\xa0\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x1d\n\x04role\x18\x03 \x01(\x0e\x32\x0f.foliot.v1.Role\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13requests_per_minute\x18\x05 \x01(\x05\"J\n\x14\x43reateApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.foliot.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"S\n\x13ListApiKeysResponse\x12#\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x11.foliot.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13RevokeApiKeyRequest\x12\x12\n\napi_key_id\x18\x01 \x01(\t\":\n\x14RevokeApiKeyResponse\x12\"\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x11.foliot.v1.ApiKey\"\xce\x01\n\x0b\x41uditRecord\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x1d\n\x04role\x18\x05 \x01(\x0e\x32\x0f.foliot.v1.Role\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x12\n\nobject_ids\x18\x08 \x03(\t\x12\x14\n\x0cobject_count\x18\t \x01(\x05\"@\n\x17ListAuditRecordsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x18ListAuditRecordsResponse\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.foliot.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetCallerRequest\"\xcd\x01\n\x11GetCallerResponse\x12\x15\n\rauthenticated\x18\x01 \x01(\x08\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x13\n\x0b\x61ny_project\x18\x04 \x01(\x08\x12\x1d\n\x04role\x18\x05 \x01(\x0e\x32\x0f.foliot.v1.Role\x12\x1b\n\x13requests_per_minute\x18\x06 \x01(\x05\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0f\n\x0bROLE_WORKER\x10\x04\x32\xa4\x03\n\rAccessService\x12O\n\x0c\x43reateApiKey\x12\x1e.foliot.v1.CreateApiKeyRequest\x1a\x1f.foliot.v1.CreateApiKeyResponse\x12L\n\x0bListApiKeys\x12\x1d.foliot.v1.ListApiKeysRequest\x1a\x1e.foliot.v1.ListApiKeysResponse\x12O\n\x0cRevokeApiKey\x12\x1e.foliot.v1.RevokeApiKeyRequest\x1a\x1f.foliot.v1.RevokeApiKeyResponse\x12[\n\x10ListAuditRecords\x12\".foliot.v1.ListAuditRecordsRequest\x1a#.foliot.v1.ListAuditRecordsResponse\x12\x46\n\tGetCaller\x12\x1b.foliot.v1.GetCallerRequest\x1a\x1c.foliot.v1.GetCallerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'foliot.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1058
-  _globals['_ROLE']._serialized_end=1155
+  _globals['_ROLE']._serialized_start=1427
+  _globals['_ROLE']._serialized_end=1524
   _globals['_APIKEY']._serialized_start=71
   _globals['_APIKEY']._serialized_end=340
   _globals['_CREATEAPIKEYREQUEST']._serialized_start=343
@@ -48,10 +48,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEAPIKEYREQUEST']._serialized_end=768
   _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=770
   _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=828
-  _globals['_GETCALLERREQUEST']._serialized_start=830
-  _globals['_GETCALLERREQUEST']._serialized_end=848
-  _globals['_GETCALLERRESPONSE']._serialized_start=851
-  _globals['_GETCALLERRESPONSE']._serialized_end=1056
-  _globals['_ACCESSSERVICE']._serialized_start=1158
-  _globals['_ACCESSSERVICE']._serialized_end=1485
+  _globals['_AUDITRECORD']._serialized_start=831
+  _globals['_AUDITRECORD']._serialized_end=1037
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=1039
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=1103
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=1105
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=1197
+  _globals['_GETCALLERREQUEST']._serialized_start=1199
+  _globals['_GETCALLERREQUEST']._serialized_end=1217
+  _globals['_GETCALLERRESPONSE']._serialized_start=1220
+  _globals['_GETCALLERRESPONSE']._serialized_end=1425
+  _globals['_ACCESSSERVICE']._serialized_start=1527
+  _globals['_ACCESSSERVICE']._serialized_end=1947
 # @@protoc_insertion_point(module_scope)

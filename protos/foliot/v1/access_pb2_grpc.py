@@ -50,6 +50,11 @@ class AccessServiceStub:
                 request_serializer=foliot_dot_v1_dot_access__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=foliot_dot_v1_dot_access__pb2.RevokeApiKeyResponse.FromString,
                 _registered_method=True)
+        self.ListAuditRecords = channel.unary_unary(
+                '/foliot.v1.AccessService/ListAuditRecords',
+                request_serializer=foliot_dot_v1_dot_access__pb2.ListAuditRecordsRequest.SerializeToString,
+                response_deserializer=foliot_dot_v1_dot_access__pb2.ListAuditRecordsResponse.FromString,
+                _registered_method=True)
         self.GetCaller = channel.unary_unary(
                 '/foliot.v1.AccessService/GetCaller',
                 request_serializer=foliot_dot_v1_dot_access__pb2.GetCallerRequest.SerializeToString,
@@ -83,6 +88,14 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditRecords(self, request, context):
+        """ListAuditRecords answers a page of who changed what, newest first, until the history's retention has passed: one record for each call of an
+        operator or admin that changed something, written with the change. What schedules and workers do leaves none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetCaller(self, request, context):
         """GetCaller answers who the caller is.
         """
@@ -107,6 +120,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.RevokeApiKey,
                     request_deserializer=foliot_dot_v1_dot_access__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=foliot_dot_v1_dot_access__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'ListAuditRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditRecords,
+                    request_deserializer=foliot_dot_v1_dot_access__pb2.ListAuditRecordsRequest.FromString,
+                    response_serializer=foliot_dot_v1_dot_access__pb2.ListAuditRecordsResponse.SerializeToString,
             ),
             'GetCaller': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCaller,
@@ -196,6 +214,33 @@ class AccessService:
             '/foliot.v1.AccessService/RevokeApiKey',
             foliot_dot_v1_dot_access__pb2.RevokeApiKeyRequest.SerializeToString,
             foliot_dot_v1_dot_access__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/foliot.v1.AccessService/ListAuditRecords',
+            foliot_dot_v1_dot_access__pb2.ListAuditRecordsRequest.SerializeToString,
+            foliot_dot_v1_dot_access__pb2.ListAuditRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,10 @@ class AccessServiceStub:
     """ListApiKeys answers a page of keys, newest first, revoked and expired ones included until the history's retention has passed."""
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_access_pb2.RevokeApiKeyRequest, _access_pb2.RevokeApiKeyResponse]
     """RevokeApiKey ends a key. Every replica refuses it within 5 s."""
+    ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListAuditRecordsRequest, _access_pb2.ListAuditRecordsResponse]
+    """ListAuditRecords answers a page of who changed what, newest first, until the history's retention has passed: one record for each call of an
+    operator or admin that changed something, written with the change. What schedules and workers do leaves none.
+    """
     GetCaller: _grpc.UnaryUnaryMultiCallable[_access_pb2.GetCallerRequest, _access_pb2.GetCallerResponse]
     """GetCaller answers who the caller is."""
 
@@ -57,6 +61,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """ListApiKeys answers a page of keys, newest first, revoked and expired ones included until the history's retention has passed."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_access_pb2.RevokeApiKeyRequest, _access_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """RevokeApiKey ends a key. Every replica refuses it within 5 s."""
+    ListAuditRecords: _aio.UnaryUnaryMultiCallable[_access_pb2.ListAuditRecordsRequest, _access_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
+    """ListAuditRecords answers a page of who changed what, newest first, until the history's retention has passed: one record for each call of an
+    operator or admin that changed something, written with the change. What schedules and workers do leaves none.
+    """
     GetCaller: _aio.UnaryUnaryMultiCallable[_access_pb2.GetCallerRequest, _access_pb2.GetCallerResponse]  # type: ignore[assignment]
     """GetCaller answers who the caller is."""
 
@@ -88,6 +96,16 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_pb2.RevokeApiKeyResponse, _abc.Awaitable[_access_pb2.RevokeApiKeyResponse]]:
         """RevokeApiKey ends a key. Every replica refuses it within 5 s."""
+
+    @_abc_1.abstractmethod
+    def ListAuditRecords(
+        self,
+        request: _access_pb2.ListAuditRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ListAuditRecordsResponse, _abc.Awaitable[_access_pb2.ListAuditRecordsResponse]]:
+        """ListAuditRecords answers a page of who changed what, newest first, until the history's retention has passed: one record for each call of an
+        operator or admin that changed something, written with the change. What schedules and workers do leaves none.
+        """
 
     @_abc_1.abstractmethod
     def GetCaller(

@@ -19,8 +19,10 @@ from foliot.kit.logs import get_logger
 from foliot.kit.mailbox import Mailbox, MailboxClosed
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
+from foliot_scheduler.actors.acting import ORIGIN
 from foliot_scheduler.actors.backlog import Backlog, BacklogLimits, Load, Weight, weight_of
 from foliot_scheduler.actors.journal import Encoded, Journal, Writer
+from foliot_scheduler.core.audit import record_of
 from foliot_scheduler.core.commands import CancelRun, RedriveRun, Tick, TriggerJob
 from foliot_scheduler.core.types import Micros
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from foliot.kit.clock import Clock
     from foliot_scheduler.actors.outbox_signal import OutboxSignal
     from foliot_scheduler.actors.sessions import Sessions
+    from foliot_scheduler.core.audit import Origin
     from foliot_scheduler.core.commands import Command
     from foliot_scheduler.core.effects import Effects, Reply
     from foliot_scheduler.core.engine import Engine
@@ -94,6 +97,8 @@ class Envelope(NamedTuple):
     command: Command
     reply: asyncio.Future[Reply] | None
     weight: Weight
+    origin: Origin | None = None
+    """Whose wish it is; None: nobody's."""
 
 
 _TICK: Final = Envelope(Tick(), None, Weight(0, 0))
@@ -152,6 +157,8 @@ class LeaderTerm(Generic[Encoded]):
         """Who waits for the replies that the engine has gathered, in their order."""
         self._in_commit: list[asyncio.Future[Reply] | None] = []
         """Who waits for the replies of the commit under way."""
+        self._wished: list[tuple[int, Command, Origin]] = []
+        """Of the commands that are being applied those that somebody asked for, with the places of their replies."""
         self._taken = asyncio.Event()
         """Set when the journal takes what the engine has decided."""
         self.journal = Journal(writer=writer, take=self._take, release=self._release, clock=clock)
@@ -167,18 +174,18 @@ class LeaderTerm(Generic[Encoded]):
     async def execute(self, command: Command) -> Reply:
         """Have a command applied and committed. Raises FoliotError NO_LEADER or OVERLOADED; a refusal is a reply."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.post(command, reply)
+        self.post(command, reply, ORIGIN.get())
         return await reply
 
-    def post(self, command: Command, reply: asyncio.Future[Reply] | None = None) -> None:
-        """Put a command into the mailbox. Raises FoliotError NO_LEADER or OVERLOADED."""
+    def post(self, command: Command, reply: asyncio.Future[Reply] | None = None, origin: Origin | None = None) -> None:
+        """Put a command into the mailbox; `origin` says whose wish it is. Raises FoliotError NO_LEADER or OVERLOADED."""
         refusal = self._backlog.refusal(command, *self.journal.pace)
         if refusal is not None and not self._mailbox.closed:
             _REFUSED.add()
             raise refusal
         weight = weight_of(command)
         try:
-            self._mailbox.put(Envelope(command, reply, weight))
+            self._mailbox.put(Envelope(command, reply, weight, origin))
         except MailboxClosed:
             raise no_leader() from None
         self._backlog.taken(weight)
@@ -212,6 +219,7 @@ class LeaderTerm(Generic[Encoded]):
             self._put_off.clear()
             self._drained.extend(self._mailbox.drain_nowait() if self._drained else await self._next_batch())
             engine.apply(self._portion(), self.journal.now_us())
+            self._write_audits()
             heartbeats = engine.take_heartbeats()
             if heartbeats and self.journal.trusted:
                 self._sessions.confirm_heartbeats(heartbeats)
@@ -225,9 +233,21 @@ class LeaderTerm(Generic[Encoded]):
                 self._put_off.append(envelope)
                 continue
             # Noted first: should the engine find a bug, this caller is told that the term is over, like all others.
+            if envelope.origin is not None:
+                self._wished.append((len(self._waiting), envelope.command, envelope.origin))
             self._waiting.append(envelope.reply)
             self._gathered.add(envelope.weight)
             yield envelope.command
+
+    def _write_audits(self) -> None:
+        """Add the records of the wishes that were just carried out to what the next commit writes."""
+        state = self._engine.state
+        for place, command, origin in self._wished:
+            reply = state.effects.replies[place]
+            record = record_of(origin, command, reply, record_id=self._clock.uuid7(), now=state.now)
+            if record is not None:
+                state.effects.writes.audits.append(record)
+        self._wished.clear()
 
     def _commit_is_full(self) -> bool:
         """Whether commands have added so much to the next commit that no more should join it."""

@@ -1,4 +1,4 @@
-"""AccessService: API keys, and who a caller is.
+"""AccessService: API keys, who a caller is, and who changed what.
 
 Keys are written to PostgreSQL by whichever replica takes the call: no decision of the engine depends on them, so they need
 neither the leader nor its commit.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1 import access_pb2
 from foliot_scheduler.api import messages
+from foliot_scheduler.api.audits import wish_record
 from foliot_scheduler.api.calls import check_project
 from foliot_scheduler.api.credentials import new_secret
 from foliot_scheduler.api.requests import PageTokens, api_key_id_of, bad_page_token, enum_of, page_size_of
@@ -20,7 +21,7 @@ from foliot_scheduler.core.access import ADMINISTER, ANY_PROJECT, ANYONE, Access
 from foliot_scheduler.core.types import Micros, Project
 from foliot_scheduler.specs.enums import ROLE_NUMBERS, ROLES
 from foliot_scheduler.specs.rules import Violations, check_range, check_text, check_timestamp, micros_of
-from foliot_scheduler.store import api_keys
+from foliot_scheduler.store import api_keys, audit
 from foliot_scheduler.store.api_keys import KEYS_MAX, ApiKeyRow
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from foliot.kit.clock import Clock
     from foliot_scheduler.api.calls import Call
-    from foliot_scheduler.store.reads import Reader
+    from foliot_scheduler.store.pool import Pool
 
 NAME_BYTES_MAX: Final = 255
 REQUESTS_PER_MINUTE_MAX: Final = 100_000_000
@@ -46,10 +47,11 @@ class AccessService:
         "CreateApiKey": ADMINISTER,
         "ListApiKeys": ADMINISTER,
         "RevokeApiKey": ADMINISTER,
+        "ListAuditRecords": ADMINISTER,
         "GetCaller": ANYONE,
     }
 
-    def __init__(self, *, store: Reader, clock: Clock, on_revoked: Callable[[], None]) -> None:
+    def __init__(self, *, store: Pool, clock: Clock, on_revoked: Callable[[], None]) -> None:
         """Take where keys are kept, and whom to tell that one was revoked."""
         self._store = store
         self._clock = clock
@@ -59,7 +61,8 @@ class AccessService:
         """See the contract."""
         secret = new_secret(self._clock)
         key = self._new_key(request, call, hint=secret.hint)
-        if not await api_keys.insert_key(self._store, key, secret.digest):
+        record = wish_record(self._clock, key.id, project=key.project)
+        if not await api_keys.insert_key(self._store, key, secret.digest, record):
             message = f"the project has {KEYS_MAX:,} keys that work; revoke some first"
             raise FoliotError(ErrorReason.WRONG_STATE, message, metadata={"state": "full"})
         return access_pb2.CreateApiKeyResponse(api_key=messages.api_key_message(key), secret=secret.text)
@@ -105,11 +108,27 @@ class AccessService:
     async def RevokeApiKey(self, request: access_pb2.RevokeApiKeyRequest, call: Call) -> access_pb2.RevokeApiKeyResponse:
         """See the contract."""
         key_id = api_key_id_of(request.api_key_id)
-        key = await api_keys.revoke_key(self._store, key_id, _reach(call), now=Micros(self._clock.now_us()))
+        record = wish_record(self._clock, key_id)
+        key = await api_keys.revoke_key(self._store, key_id, _reach(call), now=Micros(self._clock.now_us()), record=record)
         if key is None:
             raise not_found("API key")
         self._on_revoked()
         return access_pb2.RevokeApiKeyResponse(api_key=messages.api_key_message(key))
+
+    async def ListAuditRecords(
+        self, request: access_pb2.ListAuditRecordsRequest, call: Call
+    ) -> access_pb2.ListAuditRecordsResponse:
+        """See the contract."""
+        tokens = PageTokens(request)
+        limit, end = page_size_of(request.page_size), tokens.read(request.page_token)
+        if end and len(end) != _ID_BYTES:
+            raise bad_page_token()
+        found = await audit.list_records(self._store, _reach(call), limit=limit + 1, end=end)
+        page = found[:limit]
+        return access_pb2.ListAuditRecordsResponse(
+            records=[messages.audit_record_message(record) for record in page],
+            next_page_token=tokens.write(page[-1].id if len(found) > limit else b""),
+        )
 
     async def GetCaller(self, request: access_pb2.GetCallerRequest, call: Call) -> access_pb2.GetCallerResponse:
         """See the contract."""

@@ -23,6 +23,7 @@ from foliot.kit.errors import FoliotError, abort
 from foliot.kit.logs import get_logger
 from foliot.kit.telemetry import Counter, Histogram, extract_metadata, get_tracer
 from foliot.v1 import worker_pb2
+from foliot_scheduler.api.audits import begin_wish, is_audited
 from foliot_scheduler.api.calls import Call, CallReader
 from foliot_scheduler.api.credentials import RECHECK_S
 from foliot_scheduler.api.errors import to_foliot_error
@@ -119,6 +120,7 @@ class Passage:
         writes: bool,
     ) -> grpc.RpcMethodHandler[Any, Any]:
         path = f"/{method.containing_service.full_name}/{method.name}"
+        audited = f"{method.containing_service.name}/{method.name}" if is_audited(access) else ""
         leader, forwarder, read_call = self._leader, self._forwarder, self._reader.read_call
         rooms = self._rooms
         room = rooms.writes if writes else rooms.reads
@@ -136,6 +138,8 @@ class Passage:
                 passing.enter(room)
                 passing.hold(rooms, len(raw))
                 call = await read_call(passing.metadata, access)
+                if audited:
+                    begin_wish(call, audited, passing.metadata)
                 with passing.span():
                     response = await answer(raw, context, call)
                 passing.status = "OK"

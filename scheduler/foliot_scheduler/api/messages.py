@@ -34,6 +34,7 @@ from foliot_scheduler.store.rows import AttemptRow, JobRow, TaskRow
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
+    from foliot_scheduler.core.effects import AuditRecord
     from foliot_scheduler.core.graph import Graph
     from foliot_scheduler.core.model import Job, Task
     from foliot_scheduler.core.types import TaskId
@@ -306,6 +307,23 @@ def worker_message(row: WorkerRow, held: Sequence[HeldTask] | None = None) -> wo
 def id_texts(ids: Iterable[TaskId]) -> list[str]:
     """Ids as callers know them."""
     return [format_uuid(task_id) for task_id in ids]
+
+
+def audit_record_message(record: AuditRecord) -> access_pb2.AuditRecord:
+    """Show who changed what."""
+    ids = record.ids
+    message = access_pb2.AuditRecord(
+        id=format_uuid(record.id),
+        project=record.project,
+        actor=record.actor,
+        role=ROLE_NUMBERS[record.role],
+        method=record.method,
+        request_id=record.request_id,
+        object_ids=[format_uuid(ids[place : place + 16]) for place in range(0, len(ids), 16)],
+        object_count=record.touched,
+    )
+    set_instant(message.at, record.at)
+    return message
 
 
 def api_key_message(row: ApiKeyRow) -> access_pb2.ApiKey:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from foliot.kit.ids import format_uuid
 from foliot.v1 import webhook_pb2
 from foliot_scheduler.api.answers import find_repeated
+from foliot_scheduler.api.audits import wish_record
 from foliot_scheduler.api.messages import set_instant
 from foliot_scheduler.api.requests import enum_of, offset_of, once_of, page_size_of, uuid_of
 from foliot_scheduler.api.wishes import Wishes, not_found
@@ -155,7 +156,8 @@ class WebhookService:
         webhook_id = _webhook_id(request.webhook_id)
         delivery_id = DeliveryId(uuid_of(request.delivery_id, "delivery_id"))
         await self._row(call.project, webhook_id)
-        if not await store.redeliver(self._pool, webhook_id, delivery_id, now=Micros(self._clock.now_us())):
+        record = wish_record(self._clock, delivery_id)
+        if not await store.redeliver(self._pool, webhook_id, delivery_id, now=Micros(self._clock.now_us()), record=record):
             raise not_found("delivery")
         delivery = await self._delivery(webhook_id, delivery_id)
         self._notify()

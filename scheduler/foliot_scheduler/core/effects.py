@@ -11,6 +11,7 @@ from foliot_scheduler.core.subscriptions import DeliveryRecord, Webhook
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from foliot_scheduler.core.access import Role
     from foliot_scheduler.core.cron import CronSchedule
     from foliot_scheduler.core.subscriptions import WebhookId
     from foliot_scheduler.core.types import JobId, Micros, Project, RunId, Span, TaskId, Token, WorkerId
@@ -53,6 +54,22 @@ class FireSpanRecord(NamedTuple):
     """What `@every` counts from."""
     skip_reason: str
     decided: Micros
+
+
+class AuditRecord(NamedTuple):
+    """That somebody changed something (core/audit.py)."""
+
+    id: bytes
+    at: Micros
+    actor: str
+    role: Role
+    project: Project
+    method: str
+    request_id: str
+    touched: int
+    """How many things were made or changed."""
+    ids: bytes
+    """The ids of the first of them, 16 bytes each."""
 
 
 class Redriven(NamedTuple):
@@ -123,6 +140,8 @@ class WriteSet:
     webhooks_deleted: list[WebhookId] = field(default_factory=list)
     deliveries: list[DeliveryRecord] = field(default_factory=list)
     """Events for webhooks: the outbox."""
+    audits: list[AuditRecord] = field(default_factory=list)
+    """Who asked for the changes of this commit."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
@@ -145,6 +164,7 @@ class WriteSet:
             or self.deliveries
             or self.webhooks
             or self.webhooks_deleted
+            or self.audits
         )
 
     def mark_stored(self) -> None:

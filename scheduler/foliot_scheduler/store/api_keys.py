@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from foliot_scheduler.core.access import Role
+from foliot_scheduler.core.effects import AuditRecord
 from foliot_scheduler.core.types import Micros, Project
+from foliot_scheduler.store import audit
 from foliot_scheduler.store.pool import Connection, Pool, Row, translated
 from foliot_scheduler.store.sql import Queries
 
@@ -33,23 +35,30 @@ class ApiKeyRow:
     requests_per_minute: int
 
 
-async def insert_key(writer: Connection | Pool, key: ApiKeyRow, digest: bytes) -> bool:
-    """Store a new key under the SHA-256 of its secret; False if its project has KEYS_MAX already. Raises StoreUnavailable."""
+async def insert_key(pool: Pool, key: ApiKeyRow, digest: bytes, record: AuditRecord | None = None) -> bool:
+    """Store a new key under the SHA-256 of its secret, and who made it.
+
+    Returns False if its project has KEYS_MAX already. Raises StoreUnavailable.
+    """
     with translated("store an API key"):
-        status = await writer.execute(
-            _SQL["insert"],
-            key.id,
-            key.created_at,
-            key.expires_at,
-            key.requests_per_minute,
-            digest,
-            key.project,
-            key.role,
-            key.name,
-            key.hint,
-            KEYS_MAX,
-        )
-    return bool(status == "INSERT 0 1")
+        async with pool.acquire() as connection, connection.transaction():
+            status = await connection.execute(
+                _SQL["insert"],
+                key.id,
+                key.created_at,
+                key.expires_at,
+                key.requests_per_minute,
+                digest,
+                key.project,
+                key.role,
+                key.name,
+                key.hint,
+                KEYS_MAX,
+            )
+            made = bool(status == "INSERT 0 1")
+            if made and record is not None:
+                await audit.insert_record(connection, record)
+    return made
 
 
 async def find_key(reader: Connection | Pool, digest: bytes) -> ApiKeyRow | None:
@@ -66,10 +75,18 @@ async def list_keys(reader: Connection | Pool, project: Project | None, *, limit
     return [_key(row) for row in rows]
 
 
-async def revoke_key(writer: Connection | Pool, key_id: bytes, project: Project | None, *, now: Micros) -> ApiKeyRow | None:
-    """End a key and return it; None if the project (None: none of them) has no such key. Raises StoreUnavailable."""
+async def revoke_key(
+    pool: Pool, key_id: bytes, project: Project | None, *, now: Micros, record: AuditRecord | None = None
+) -> ApiKeyRow | None:
+    """End a key and return it, and note who ended it, in the key's project.
+
+    Returns None if the project (None: none of them) has no such key. Raises StoreUnavailable.
+    """
     with translated("revoke an API key"):
-        row = await writer.fetchrow(_SQL["revoke"], key_id, project, now)
+        async with pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_SQL["revoke"], key_id, project, now)
+            if row is not None and record is not None:
+                await audit.insert_record(connection, record._replace(project=row["project"]))
     return None if row is None else _key(row)
 
 

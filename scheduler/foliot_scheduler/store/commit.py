@@ -19,7 +19,7 @@ import asyncpg
 
 from foliot_scheduler.core.model import Stored
 from foliot_scheduler.core.transitions import TaskState
-from foliot_scheduler.store import arrays, columns, counts, dependents, election, outbox, rollups
+from foliot_scheduler.store import arrays, audit, columns, counts, dependents, election, outbox, rollups
 from foliot_scheduler.store.columns import Columns
 from foliot_scheduler.store.errors import ConflictError, Fenced, StoreError
 from foliot_scheduler.store.pool import Connection, translated
@@ -107,6 +107,7 @@ GROUPS: Final = (
     Group("upsert_webhook", outbox.webhook_columns),
     Group("delete_webhook", _ids),
     Group("insert_delivery", outbox.delivery_columns),
+    Group("insert_audit", audit.record_columns),
     Group("put_failed_dependent", dependents.note_columns),
     Group("delete_failed_dependent", dependents.child_columns),
     Group("wake_failed_dependent", dependents.waking_columns),
@@ -205,6 +206,7 @@ class Committer:
             list(writes.webhooks.values()),
             writes.webhooks_deleted,
             writes.deliveries,
+            writes.audits,
             *dependents.note_changes(writes),
         )
         mask = expected = 0
@@ -333,7 +335,7 @@ _EVERYDAY: Final = (
     ("insert_task", "open_batch", "add_count", "count_worker"),
     ("end_task", "close_batch", "add_rollup", "add_count", "count_worker"),
     ("insert_task", "end_task", "open_batch", "close_batch", "add_rollup", "add_count", "count_worker"),
-    ("insert_task", "put_answer", "open_batch", "add_count", "count_worker"),
+    ("insert_task", "put_answer", "open_batch", "add_count", "count_worker", "insert_audit"),
 )
 
 

@@ -413,6 +413,14 @@ FROM fence, unnest($tasks::bigint[], $day::integer[], $priority::integer[], $pro
 ORDER BY new.project, new.state, new.priority, new.day
 ON CONFLICT (project, state, priority, day) DO UPDATE SET tasks = task_count.tasks + excluded.tasks
 
+-- insert_audit: who asked for what is written here
+INSERT INTO audit_record (id, at, touched, project, actor, role, method, request_id, ids)
+SELECT new.id, instant(new.at), new.touched, new.project, new.actor, new.role, new.method, new.request_id, new.ids
+FROM fence, unnest(
+    $id::uuid[], $at::bigint[], $touched::integer[], $project::text[], $actor::text[], $role::text[], $method::text[],
+    $request_id::text[], $ids::bytea[]
+) AS new (id, at, touched, project, actor, role, method, request_id, ids)
+
 -- put_failed_dependent: notes of tasks that failed because of a dependency
 INSERT INTO failed_dependent (parent_id, child_id, due)
 SELECT new.parent_id, new.child_id, new.due

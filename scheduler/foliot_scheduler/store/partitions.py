@@ -83,7 +83,7 @@ TABLES: Final = (
 )
 """All partitioned tables of the schema. Names come from here alone, which is why they may be put into statements."""
 
-_ROW_WISE: Final = ("fire", "fire_span", "job_version", "job", "worker", "api_key")
+_ROW_WISE: Final = ("fire", "fire_span", "job_version", "job", "worker", "api_key", "audit_record")
 """Tables whose rows are deleted one by one after the retention; in this order, as a job goes after its versions."""
 
 
@@ -93,8 +93,8 @@ class RetentionSettings:
 
     history: timedelta = timedelta(days=30)
     """How long after their creation ended tasks and runs are kept, with attempts, logs and checkpoints, and how long after the
-    fact decided due times, deleted jobs, replaced versions, workers that left and API keys that ended. Days go as a whole, so
-    up to a day longer; at least a day."""
+    fact decided due times, deleted jobs, replaced versions, workers that left, API keys that ended and audit records. Days go
+    as a whole, so up to a day longer; at least a day."""
 
     rollups: timedelta = timedelta(days=400)
     """How long what ended by minute is kept: a year can be compared with the one before. At least as long as the history."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from foliot_scheduler.core.effects import AuditRecord
 from foliot_scheduler.core.subscriptions import DeliveryId, WebhookEvent, WebhookId
 from foliot_scheduler.core.types import Micros, Project
+from foliot_scheduler.store import audit
 from foliot_scheduler.store.lists import fill
 from foliot_scheduler.store.outbox import payload
 from foliot_scheduler.store.pool import Pool, Row, translated
@@ -150,11 +152,15 @@ async def list_deliveries(
     return page, total
 
 
-async def redeliver(pool: Pool, webhook_id: WebhookId, delivery_id: DeliveryId, *, now: Micros) -> bool:
-    """Have a delivery sent at once, whether it ended or not; answer whether there is one."""
+async def redeliver(
+    pool: Pool, webhook_id: WebhookId, delivery_id: DeliveryId, *, now: Micros, record: AuditRecord | None = None
+) -> bool:
+    """Have a delivery sent at once, whether it ended or not, and note who asked for it; answer whether there is one."""
     with translated("queue a delivery"):
-        async with pool.acquire() as connection:
+        async with pool.acquire() as connection, connection.transaction():
             for query in ("hurry", "requeue", "hurry"):  # again, should another have moved it back between the two
                 if await connection.fetchval(_SQL[query], delivery_id, webhook_id, now) is not None:
+                    if record is not None:
+                        await audit.insert_record(connection, record)
                     return True
     return False

@@ -51,7 +51,7 @@ class FakeAccess(access_pb2_grpc.AccessServiceServicer):
     async def CreateApiKey(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's
         raise AssertionError
 
-    ListApiKeys = RevokeApiKey = CreateApiKey
+    ListApiKeys = RevokeApiKey = ListAuditRecords = CreateApiKey
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "job_version": {"version": 1, "created_at": 0, "spec": b""},
     "fire": {"skip_reason": "misfire"},
     "fire_span": {"cron": "@every 1s", "timezone": "UTC", "anchor": 0, "decided_at": 0, "skip_reason": "paused"},
+    "audit_record": {"touched": 0, "project": "p", "actor": "", "role": "admin", "method": "m", "request_id": "", "ids": b""},
     "idempotency": {"project": "p", "digest": b"", "ids": b""},
     "api_key": {"created_at": 0, "requests_per_minute": 0, "project": "p", "role": "viewer", "name": "k", "hint": "fol_"},
     "webhook_delivery_history": {

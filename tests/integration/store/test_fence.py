@@ -7,8 +7,17 @@ import asyncio
 import asyncpg
 import pytest
 
+from foliot_scheduler.core.access import Role
 from foliot_scheduler.core.cron import parse_schedule
-from foliot_scheduler.core.effects import AttemptRecord, CheckpointRecord, FireRecord, FireSpanRecord, IdempotencyRecord, WriteSet
+from foliot_scheduler.core.effects import (
+    AttemptRecord,
+    AuditRecord,
+    CheckpointRecord,
+    FireRecord,
+    FireSpanRecord,
+    IdempotencyRecord,
+    WriteSet,
+)
 from foliot_scheduler.core.model import LeaseBatch, Outcome, Stored
 from foliot_scheduler.core.transitions import RunState, TaskState
 from foliot_scheduler.core.types import Micros, Token, WorkerId
@@ -21,7 +30,7 @@ from tests.integration.store.core_objects import PROJECT, end, job, run, task, t
 
 _TABLES = (
     "task", "task_history", "run", "run_history", "job", "job_version", "attempt", "checkpoint", "fire", "fire_span",
-    "idempotency", "lease_batch", "worker", "task_log",
+    "audit_record", "idempotency", "lease_batch", "worker", "task_log",
 )  # fmt: skip
 
 
@@ -64,6 +73,7 @@ def _everything() -> WriteSet:
         fire_spans=[FireSpanRecord(made.id, Micros(1), Micros(9), parse_schedule("@daily", ""), Micros(0), "paused", Micros(9))],
         idempotency=[IdempotencyRecord(PROJECT, "k", b"", b"", Micros(1))],
         workers={("", WorkerId("w1")): on},
+        audits=[AuditRecord(bytes(16), Micros(1), "", Role.ADMIN, PROJECT, "TaskService/SubmitTask", "", 1, bytes(16))],
     )
 
 

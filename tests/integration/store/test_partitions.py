@@ -276,6 +276,7 @@ async def test_decisions_answers_workers_and_keys_have_their_time(pool: Pool) ->
     for number, at in enumerate((LONG_AGO_US, NOW_US)):
         await insert(pool, "fire", job_id=bytes(16), due_at=number, decided_at=at)
         await insert(pool, "fire_span", job_id=bytes(16), since=number, until=number, decided_at=at)
+        await insert(pool, "audit_record", id=bytes([number]) * 16, at=at)
         await insert(pool, "worker", id=f"w{number}", last_heartbeat_at=at)
     await insert(pool, "worker", id="silent", last_heartbeat_at=LONG_AGO_US, offline=False)
     for number, times in enumerate([(None, None), (NOW_US, LONG_AGO_US), (LONG_AGO_US, None), (NOW_US, None)]):
@@ -286,7 +287,7 @@ async def test_decisions_answers_workers_and_keys_have_their_time(pool: Pool) ->
     for key, age_us in [("old", DAY_US + 1), ("young", DAY_US)]:
         await insert(pool, "idempotency", key=key, created_at=NOW_US - age_us)
     report = await run(pool)
-    assert report.deleted == {"fire": 1, "fire_span": 1, "worker": 1, "api_key": 2, "idempotency": 1}
+    assert report.deleted == {"fire": 1, "fire_span": 1, "worker": 1, "api_key": 2, "audit_record": 1, "idempotency": 1}
     assert [row["id"][0] for row in await pool.fetch("SELECT id FROM api_key ORDER BY id")] == [0, 3]
     assert await pool.fetchval("SELECT string_agg(key, ',') FROM idempotency") == "young"
     assert await pool.fetchval("SELECT string_agg(id, ',' ORDER BY id) FROM worker") == "silent,w1"

@@ -46,6 +46,7 @@ _CHECKS: dict[tuple[str, str], frozenset[str]] = {
     ("webhook_delivery_history", "state"): frozenset(DeliveryState) - {DeliveryState.PENDING},
     ("run_history", "trigger"): frozenset(Trigger),
     ("api_key", "role"): frozenset(Role),
+    ("audit_record", "role"): frozenset(Role),
     ("run_history", "shape"): frozenset(JobShape),
 }
 

@@ -189,6 +189,11 @@ WITH old AS (
 gone AS (DELETE FROM fire_span AS span USING old WHERE span.job_id = old.job_id AND span.since = old.since RETURNING 1)
 SELECT count(*) FROM gone
 
+-- delete_audit_record: who changed what long ago
+WITH old AS (SELECT record.project, record.id FROM audit_record AS record WHERE record.at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
+gone AS (DELETE FROM audit_record AS record USING old WHERE record.project = old.project AND record.id = old.id RETURNING 1)
+SELECT count(*) FROM gone
+
 -- delete_idempotency: answers that have run out
 -- A key that a commit takes over at this moment is left alone: FOR UPDATE compares the row's newest version.
 WITH old AS (
