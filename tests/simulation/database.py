@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
 from foliot_scheduler.core.model import Stored
-from foliot_scheduler.store import election
+from foliot_scheduler.store import commit as commits
+from foliot_scheduler.store import counts, election, rollups
 from foliot_scheduler.store.errors import Fenced, StoreUnavailable
 from tests.simulation.rows import Shelf
 from tests.unit.core.dice import Dice
@@ -24,7 +25,8 @@ from tests.unit.core.fake_journal import Encoded, FakeJournal
 
 if TYPE_CHECKING:
     from foliot_scheduler.core.effects import WriteSet
-    from foliot_scheduler.core.types import Micros
+    from foliot_scheduler.core.transitions import TaskState
+    from foliot_scheduler.core.types import Micros, Project
     from foliot_scheduler.store.recovery import LiveRows
     from tests.simulation.virtual import Process, VirtualClock
 
@@ -32,6 +34,9 @@ _STATEMENT: Final = {election._SQL[name]: name for name in ("ensure_row", "wait_
     election._SQL[name]: name for name in ("resign", "read_leadership", "end_stalled")
 }
 
+
+KEEPALIVE_S: Final = 5.0
+"""How long a connection lives whose other end is silent (the store's `KEEPALIVE`, and its `ANSWER_WITHIN_S`)."""
 
 _NOBODY: Final = contextvars.Context()
 """The server's own: what it does goes on whatever becomes of the process that asked."""
@@ -54,6 +59,8 @@ class Commit:
 
     rows: Encoded
     shelved: list[Any]
+    count_changes: list[counts.Change]
+    ends: Counter[TaskState]
 
 
 @dataclass
@@ -70,9 +77,17 @@ class Database:
     """Added to every commit."""
     losing: str = ""
     """What becomes of the next commit: lost `before` it took effect, or `after`."""
+    stall_s: float = 0.0
+    """Added to the next commit alone."""
+    cut_off: set[str] = field(default_factory=set)
+    """Processes that do not reach the server, without a word."""
     refused: int = 0
     """Commits that the fence kept out."""
     commits: int = 0
+    task_counts: Counter[tuple[Project, TaskState, int, int]] = field(default_factory=Counter)
+    """How many tasks there are by project, state, priority and day, as commits keep them."""
+    ends: Counter[TaskState] = field(default_factory=Counter)
+    """How many tasks ended in each state, as commits add them up."""
 
     def __post_init__(self) -> None:
         self._holder: Connection | None = None
@@ -81,10 +96,24 @@ class Database:
         self._sharing: set[asyncio.Future[None]] = set()
         """Commits under way, which hold the leadership row FOR SHARE."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a commit is under way."""
+        return bool(self._sharing)
+
+    def holds_lock(self, process: Process) -> bool:
+        """Whether a process leads as far as the lock goes."""
+        return self._holder is not None and self._holder.process is process
+
+    def _count(self, commit: Commit) -> None:
+        for project, state, priority, day, tasks in commit.count_changes:
+            self.task_counts[project, state, priority, day] += tasks
+        self.ends.update(commit.ends)
+
     async def connect(self, process: Process) -> Connection:
         """Open a connection of a process."""
         await self.clock.sleep(0.001)
-        if self.away:
+        if self.away or process.name in self.cut_off:
             raise StoreUnavailable("simulated: the server is away")
         connection = Connection(self, process)
         self._connections.append(connection)
@@ -100,6 +129,24 @@ class Database:
     def come_back(self) -> None:
         """Serve again."""
         self.away = False
+
+    def cut(self, name: str) -> None:
+        """Let nothing through between a process and the server; keepalives break its connections after a while."""
+        self.cut_off.add(name)
+        for connection in list(self._connections):
+            if connection.process.name == name:
+                asyncio.get_running_loop().call_later(KEEPALIVE_S, self._break_if_cut, connection)
+
+    def _break_if_cut(self, connection: Connection) -> None:
+        if connection.process.name in self.cut_off:
+            connection.terminate()
+
+    def mend(self, name: str) -> None:
+        """Let a process through again; what was on its way is lost, as are the connections that waited for it."""
+        self.cut_off.discard(name)
+        for connection in list(self._connections):
+            if connection.process.name == name and connection.waits:
+                connection.terminate()
 
     def forget_lock(self) -> None:
         """Lose the lock, as a standby does that takes over from its primary: the leader does not know, only the fence holds."""
@@ -165,20 +212,24 @@ class Database:
         connection.check()
         share: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         losing, self.losing = self.losing, ""
+        takes_s = self.slow_s + self.stall_s
+        self.stall_s = 0.0
+        await connection.reach()
         # The statement runs on the server, whatever becomes of the process that sent it, or of the connection meanwhile.
         work = asyncio.get_running_loop().create_task(
-            self._execute(epoch, commit, share, lost=losing == "before"), context=_NOBODY
+            self._execute(epoch, commit, share, takes_s, lost=losing == "before"), context=_NOBODY
         )
         self._sharing.add(share)
         await asyncio.wait({work, connection.broken}, return_when=asyncio.FIRST_COMPLETED)
         if losing:
             connection.terminate()
         connection.check()
+        await connection.reach()
         work.result()
 
-    async def _execute(self, epoch: int, commit: Commit, share: asyncio.Future[None], *, lost: bool) -> None:
+    async def _execute(self, epoch: int, commit: Commit, share: asyncio.Future[None], takes_s: float, *, lost: bool) -> None:
         try:
-            await self.clock.sleep(0.0005 + self.slow_s + self.dice.fraction() * 0.002)
+            await self.clock.sleep(0.0005 + takes_s + self.dice.fraction() * 0.002)
             if lost or self.away:
                 return
             if epoch != self.leadership.epoch:
@@ -186,6 +237,7 @@ class Database:
                 raise Fenced(f"simulated: epoch {epoch} is over")
             self.journal.commit(commit.rows)
             self.shelf.put(commit.shelved)
+            self._count(commit)
             self.leadership.renewed_at = self.clock.monotonic()
             self.commits += 1
         finally:
@@ -200,11 +252,20 @@ class Connection:
         self._database = database
         self.process = process
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waits = False
+        """Whether it waits for what does not come."""
 
     def check(self) -> None:
         """Raise what asyncpg raises on a connection that is gone."""
         if self.broken.done():
             raise asyncpg.ConnectionDoesNotExistError("simulated: the connection is gone")
+
+    async def reach(self) -> None:
+        """Wait in vain while the server cannot be reached: an answer that is lost on its way does not come later."""
+        if self.process.name in self._database.cut_off:
+            self.waits = True
+            await self.broken
+        self.check()
 
     def is_closed(self) -> bool:
         """See asyncpg."""
@@ -235,7 +296,7 @@ class Connection:
     async def _do(self, text: str, arguments: tuple[Any, ...]) -> Any:
         database = self._database
         await database.clock.sleep(0.0005)
-        self.check()
+        await self.reach()
         row = database.leadership
         name: str = _STATEMENT.get(text, "")
         match name:
@@ -296,7 +357,12 @@ class Writer:
         """See `actors.journal.Writer`."""
         shelved = self._database.shelf.take(writes)
         assert all(run.stored is not Stored.HISTORY for run in writes.runs.values())
-        return Commit(self._database.journal.encode(writes), shelved)
+        tasks = commits.task_rows(writes)
+        changes = counts.changes(tasks[: commits._WRITING], writes.tasks_deleted)
+        ends: Counter[TaskState] = Counter()
+        for sums in rollups.add_up([tasks[index] for index in commits._ENDING]).values():
+            ends.update(dict(zip(rollups._STATES, sums, strict=False)))
+        return Commit(self._database.journal.encode(writes), shelved, changes, ends)
 
     async def commit(self, encoded: Commit) -> None:
         """See `actors.journal.Writer`."""

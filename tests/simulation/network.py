@@ -57,7 +57,7 @@ class Pipe:
     def pump(self) -> None:
         """Deliver what is held back, if the link is whole."""
         while self._held and self._link():
-            self._last = max(self._last, self._loop.seconds + 0.0002 + self._dice.fraction() * 0.002)
+            self._last = max(self._last + 1e-9, self._loop.seconds + 0.0002 + self._dice.fraction() * 0.002)
             self._reader.loop.call_at(self._last, self._arrive, self._held.popleft())
 
     def _arrive(self, message: Any) -> None:
@@ -135,13 +135,15 @@ class Stream:
         self.network = network
         self.ends = (worker.name, address)
         self.over = False
-        self.up = Pipe(network.loop, network.dice, self._whole, replica)
-        self.down = Pipe(network.loop, network.dice, self._whole, worker)
+        self.up = Pipe(network.loop, network.dice, lambda: self.ends not in network.cuts, replica)
+        self.down = Pipe(network.loop, network.dice, lambda: self.ends[::-1] not in network.cuts, worker)
         self.handler: asyncio.Task[Any] | None = None
         self.silent_since: float | None = None
 
-    def _whole(self) -> bool:
-        return self.ends not in self.network.cuts
+    @property
+    def whole(self) -> bool:
+        """Whether messages get through both ways."""
+        return self.ends not in self.network.cuts and self.ends[::-1] not in self.network.cuts
 
     def hang_up(self) -> None:
         """End the stream for both sides; the server's handler is cancelled, as gRPC does."""
@@ -184,7 +186,7 @@ class Network:
     dice: Dice
     listeners: dict[str, Listener] = field(default_factory=dict)
     cuts: set[tuple[str, str]] = field(default_factory=set)
-    """Pairs of worker and address between which nothing gets through, without a word."""
+    """Pairs of who says something and who does not hear it, without a word; a worker and an address."""
     streams: _Open = field(default_factory=_Open)
 
     def heal(self) -> None:
@@ -196,7 +198,7 @@ class Network:
     def watch(self) -> None:
         """Break the streams whose link was cut for longer than a keepalive lasts; to be called once a second."""
         for stream in list(self.streams):
-            if stream.ends not in self.cuts:
+            if stream.whole:
                 stream.silent_since = None
             elif stream.silent_since is None:
                 stream.silent_since = self.loop.seconds

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from foliot_scheduler.core.model import JobState
 from foliot_scheduler.store.recovery import EndedTask, LiveRows, OpenBatch
 
 if TYPE_CHECKING:
@@ -24,13 +23,14 @@ class Shelf:
         """Copy what stands on the shelf of everything a commit writes."""
         taken: list[tuple[tuple[str, Any], dict[str, Any]]] = []
         for run in writes.runs.values():
-            run_row = {"project": run.project, "created_at": run.created, "trigger": str(run.trigger), "redrive_of": None}
+            run_row = {"project": run.project, "created_at": run.created, "trigger": str(run.trigger)}
             taken.append((("run", run.id), run_row))
         for job in writes.jobs.values():
             taken.append((("spec", (job.id, job.version)), {"spec": job.plan.spec}))
             job_row = {"project": job.project, "created_at": job.created, "updated_at": job.updated}
             taken.append((("job", job.id), job_row))
-        taken += [(("batch", batch.first_token), {"leased": batch.leased}) for batch in writes.batches_opened.values()]
+        opened = writes.batches_opened.values()
+        taken += [(("batch", batch.first_token), {"leased": batch.leased, "project": batch.project}) for batch in opened]
         for worker in writes.workers.values():
             said = worker.profile
             row: dict[str, Any] = {
@@ -62,20 +62,18 @@ class Shelf:
                 "job_version": run.job_version,
                 "due_at": run.due_at,
                 "state": run.state,
+                "redrive_of": run.redrive_of,
             }
             runs.append({**rows["run", run_id], **row, "started_at": run.started, "cancelled": run.cancelled})
         jobs: list[Any] = []
+        busy = {run.job_id for run in journal.runs.values()}
+        busy |= {job_id for job_id, job in journal.jobs.items() if job.waiting_runs}
         for job_id, job in journal.jobs.items():
-            if job.state == JobState.DELETED:
+            if job_id not in busy:
                 continue
             row = {"id": job_id, "state": str(job.state), "version": job.version, "next_due_at": job.next_due}
             row |= {"fires_at": job.fires_at, "waiting_runs": list(job.waiting_runs) or None}
             jobs.append({**rows["job", job_id], **rows["spec", (job_id, job.version)], **row})
-        deleted = {row["job_id"] for row in runs} - {row["id"] for row in jobs}
-        for job_id in sorted(deleted):
-            job = journal.jobs[job_id]
-            row = {"id": job_id, "state": str(job.state), "version": job.version, "next_due_at": None, "fires_at": None}
-            jobs.append({**rows["job", job_id], **rows["spec", (job_id, job.version)], **row, "waiting_runs": None})
         return LiveRows(
             tasks=self._tasks(journal),
             runs=runs,
@@ -87,7 +85,14 @@ class Shelf:
             ],
             jobs=jobs,
             batches=[
-                OpenBatch(first, "", batch.worker_id, rows["batch", first]["leased"], batch.task_ids, batch.attempts)
+                OpenBatch(
+                    first,
+                    rows["batch", first]["project"],
+                    batch.worker_id,
+                    rows["batch", first]["leased"],
+                    batch.task_ids,
+                    batch.attempts,
+                )
                 for first, batch in sorted(journal.batches.items())
             ],
             dependencies={task_id: row.state for task_id, row in journal.history.items()},

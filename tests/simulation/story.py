@@ -7,23 +7,51 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from foliot_scheduler.core import commands
-from foliot_scheduler.core.types import DEFAULT_PROJECT
+from foliot.kit.ids import format_uuid
+from foliot.v1 import job_pb2
+from foliot_scheduler.core.model import JobState
+from tests.simulation import books, executors
+from tests.simulation.bodies import Evidence
 from tests.simulation.checker import check
-from tests.simulation.clients import Client
-from tests.simulation.cluster import Evidence, Replica, Worker
+from tests.simulation.clients import Caller, World
+from tests.simulation.cluster import Replica, Worker
 from tests.simulation.database import Database
+from tests.simulation.executors import Executor
+from tests.simulation.job_wishes import JobClient
+from tests.simulation.ledger import Ledger
+from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network
 from tests.simulation.virtual import VirtualClock, VirtualLoop
 from tests.unit.core.dice import Dice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.simulation.virtual import Process
 
 ADDRESSES: Final = ("a", "b", "c")
 WORKERS: Final = ("w1", "w2", "w3")
+THEMES: Final = (
+    "failing",
+    "slow",
+    "stubborn",
+    "saving",
+    "retry",
+    "keys",
+    "change",
+    "bulk",
+    "limits",
+    "later",
+    "executors",
+    "jobs",
+    "runs",
+    "schedules",
+    "rolling",
+)
+"""What a story may be about, besides submitting, cancelling, chains and jobs: a few of them, so that each is told thoroughly."""
+
+THEMES_EACH: Final = 4
+BOOKS_EVERY_S: Final = 20.0
+"""How often a leader's state is held against what a new leader would make of the rows: half a millisecond each."""
+
 SETTLE_S: Final = 900.0
 """How long everything may take to end once nobody troubles it: the longest backoffs and lease lives many times over."""
 
@@ -45,25 +73,37 @@ class Summary:
 class Story:
     """See the module."""
 
-    def __init__(self, seed: int, *, faults_s: float = 600.0, gentle: bool = False) -> None:
-        """Take the seed, how long there are faults, and whether they are `gentle`: streams break, and nothing else happens."""
+    def __init__(self, seed: int, *, faults_s: float = 600.0, gentle: bool = False, themes: frozenset[str] | None = None) -> None:
+        """Take the seed, how long there are faults, and whether they are `gentle`: streams break, and nothing else happens.
+
+        What it is about follows from the seed, unless `themes` says it.
+        """
         self.seed = seed
         self.faults_s = faults_s
         self.gentle = gentle
         self.loop = VirtualLoop()
         self.dice = Dice(seed)
+        self.themes = _themes(Dice(seed + 4)) if themes is None else themes
         self.clock = VirtualClock(self.loop, seed + 1)
         self.database = Database(self.clock, Dice(seed + 2))
         self.network = Network(self.loop, Dice(seed + 3))
         self.evidence: list[Evidence] = []
+        self.ledger = Ledger()
         self.replicas: dict[str, Replica] = {}
         self.workers: dict[str, Worker] = {}
         self.past_workers: list[Worker] = []
-        self.clients = [
-            Client(n, Dice(seed + 10 + n), self.clock, lambda: list(self.replicas.values()), self.database) for n in range(3)
+        world = World(self.clock, self._replicas, self.ledger, self.evidence.append)
+        self.clients = [JobClient(f"client{n}", Dice(seed + 10 + n), world, self.themes) for n in range(3)]
+        self.executors = [
+            Executor(f"x{n}", Dice(seed + 20 + n), world, careless=n == 0) for n in range(2 if "executors" in self.themes else 0)
         ]
+        self._world = world
         self.log: list[str] = []
         """What the nemesis did, for whoever reads a failure."""
+        self.troubles: list[tuple[float, float]] = []
+        """When something was wrong."""
+        self.served: list[tuple[float, bool]] = []
+        """Whether somebody led whose commits went through, second by second."""
         self.processes: list[Process] = []
         """Every one there ever was."""
 
@@ -90,7 +130,17 @@ class Story:
         """What a process ended with that it should not have."""
         return next((found for process in self.processes if (found := process.failure()) is not None), None)
 
+    def leader(self) -> Replica | None:
+        """Return the replica that leads by what PostgreSQL says, if it can act as one."""
+        replica = self.replicas.get(self.database.leadership.address)
+        if replica is None or replica.leadership is None or replica.leadership.epoch != self.database.leadership.epoch:
+            return None
+        return replica if replica.process.alive and not replica.process.stopped else None
+
     # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _replicas(self) -> list[Replica]:
+        return list(self.replicas.values())
 
     async def _tell(self) -> None:
         watch = self.loop.create_task(self._watch())
@@ -102,24 +152,30 @@ class Story:
 
     async def _act(self) -> None:
         for address in ADDRESSES:
-            self._start_replica(address)
+            self.start_replica(address)
         for name in WORKERS:
-            self._start_worker(name)
-        asking = [self.loop.create_task(client.run(self.faults_s)) for client in self.clients]
-        nemesis = self.loop.create_task(self._trouble())
-        await asyncio.wait([nemesis, *asking])
-        for done in (nemesis, *asking):
+            self.start_worker(name)
+        nemesis = Nemesis(self, (ADDRESSES, WORKERS))
+        working = [self.loop.create_task(executor.run()) for executor in self.executors]
+        acting = [self.loop.create_task(client.run(self.faults_s)) for client in self.clients]
+        acting.append(self.loop.create_task(nemesis.run()))
+        await asyncio.wait(acting)
+        for done in acting:
             done.result()
-        await self._settle()
+        await self._settle(nemesis)
+        await executors.stop(working)
 
-    def _start_replica(self, address: str) -> None:
+    def start_replica(self, address: str) -> None:
+        """Start a replica where none runs."""
         seed = self.seed + 100 * (len(self.processes) + 1)
-        self.replicas[address] = replica = Replica(self.loop, self.database, self.network, address, seed)
+        self.replicas[address] = replica = Replica(self.database, self.network, address, seed=seed, peers=self.replicas)
         self.processes.append(replica.process)
 
-    def _start_worker(self, name: str) -> None:
+    def start_worker(self, name: str) -> None:
+        """Start a worker under a name that is its own."""
         number = len(self.processes) + 1
-        worker = Worker(self.loop, self.network, f"{name}.{number}", self.seed + 100 * number, self.evidence)
+        seed = self.seed + 100 * number
+        worker = Worker(self.network, f"{name}.{number}", seed=seed, note=self.evidence.append, addresses=list(ADDRESSES))
         self.workers[name] = worker
         self.processes.append(worker.process)
         self.past_workers.append(worker)
@@ -135,138 +191,45 @@ class Story:
         self.loop.close()
 
     async def _watch(self) -> None:
+        books_at = BOOKS_EVERY_S
         while True:
             await self.clock.sleep(1.0)
             self.network.watch()
             failure = self.failure()
             assert failure is None, f"a process failed: {failure!r}"
+            now = self.loop.seconds
+            self.served.append((now, self.leader() is not None and now - self.database.leadership.renewed_at < 1.0))
+            if now >= books_at:
+                books_at = now + BOOKS_EVERY_S
+                books.compare_with_recovery(self)
 
-    async def _settle(self) -> None:
+    async def _settle(self, nemesis: Nemesis) -> None:
         """End all faults, stop all schedules, and wait until nothing is left to do."""
         self.network.heal()
         self.database.come_back()
-        self.database.slow_s, self.database.losing = 0.0, ""
+        self.database.slow_s, self.database.stall_s, self.database.losing = 0.0, 0.0, ""
         for address in ADDRESSES:
-            self._revive_replica(address)
+            self.database.mend(address)
+            nemesis.revive_replica(address)
         for name in WORKERS:
-            self._revive_worker(name)
-        jobs = [job_id for client in self.clients for job_id in client.promises.jobs]
+            nemesis.revive_worker(name)
+        for executor in self.executors:
+            executor.careless = False
+        caller = Caller(Dice(self.seed + 30), self._world)
+        journal = self.database.journal
         until = self.loop.seconds + SETTLE_S
         while self.loop.seconds < until:
             await self.clock.sleep(1.0)
-            leader = next((one for one in self.replicas.values() if one.leadership and one.leadership.leading), None)
-            if leader is None or leader.leadership is None:
-                continue
-            if jobs:
-                command = commands.SetJobState(DEFAULT_PROJECT, jobs[-1], "delete")
-                await leader.process.spawn(leader.leadership.execute(command), "delete")
-                jobs.pop()
-            elif not self.database.journal.live and not self.database.journal.batches:
-                return
+            jobs = [job_id for job_id, job in journal.jobs.items() if job.state != JobState.DELETED]
+            for job_id in jobs:
+                await caller.ask("DeleteJob", job_pb2.DeleteJobRequest(job_id=format_uuid(job_id)))
+            due = any(journal.notes.values())
+            if not (jobs or journal.live or journal.batches or due) and self.leader() is not None:
+                await self.clock.sleep(1.0)
+                if not journal.live and not any(worker.held for worker in self.workers.values()):
+                    return
 
-    async def _trouble(self) -> None:
-        """Do one harm after another, each for a while."""
-        dice = self.dice
-        harms: tuple[Callable[[], float], ...] = (
-            self._kill_replica,
-            self._stop_replica,
-            self._kill_worker,
-            self._stop_worker,
-            self._cut,
-            self._lose_database,
-            self._slow_database,
-            self._lose_answer,
-            self._set_clock,
-            self._break_connections,
-            self._forget_lock,
-        )
-        if self.gentle:
-            harms = (self._break_connections,)
-        while self.loop.seconds < self.faults_s:
-            await self.clock.sleep(dice.fraction() * 20.0)
-            harm = dice.pick(harms)
-            lasts_s = harm()
-            self.log.append(f"{self.loop.seconds:9.3f} {harm.__name__} for {lasts_s:.3f} s")
 
-    def _later(self, seconds: float, mend: Callable[[str], None], name: str) -> float:
-        self.loop.call_later(seconds, mend, name)
-        return seconds
-
-    def _kill_replica(self) -> float:
-        address = self.dice.pick(ADDRESSES)
-        self.replicas[address].process.kill()
-        return self._later(self.dice.fraction() * 10.0, self._revive_replica, address)
-
-    def _stop_replica(self) -> float:
-        address = self.dice.pick(ADDRESSES)
-        self.replicas[address].process.stop()
-        return self._later(self.dice.fraction() * 25.0, self._revive_replica, address)
-
-    def _revive_replica(self, address: str) -> None:
-        replica = self.replicas[address]
-        if not replica.process.alive:
-            self._start_replica(address)
-        elif replica.process.stopped:
-            replica.process.thaw()
-
-    def _kill_worker(self) -> float:
-        name = self.dice.pick(WORKERS)
-        self.workers[name].process.kill()
-        return self._later(self.dice.fraction() * 10.0, self._revive_worker, name)
-
-    def _stop_worker(self) -> float:
-        name = self.dice.pick(WORKERS)
-        worker = self.workers[name]
-        if worker.process.alive and not worker.process.stopped:
-            worker.process.stop()
-            worker.stops.append((self.loop.seconds, float("inf")))
-        return self._later(self.dice.fraction() * 25.0, self._revive_worker, name)
-
-    def _revive_worker(self, name: str) -> None:
-        worker = self.workers[name]
-        if not worker.process.alive:
-            self._start_worker(name)
-        elif worker.process.stopped:
-            worker.stops[-1] = (worker.stops[-1][0], self.loop.seconds)
-            worker.process.thaw()
-
-    def _cut(self) -> float:
-        pair = (self.workers[self.dice.pick(WORKERS)].process.name, self.dice.pick(ADDRESSES))
-        self.network.cuts.add(pair)
-        self.loop.call_later(lasts := self.dice.fraction() * 30.0, self._mend, pair)
-        return lasts
-
-    def _mend(self, pair: tuple[str, str]) -> None:
-        self.network.cuts.discard(pair)
-        for stream in list(self.network.streams):
-            stream.pump()
-
-    def _lose_database(self) -> float:
-        self.database.go_away()
-        return self._later(self.dice.fraction() * 8.0, lambda _: self.database.come_back(), "")
-
-    def _slow_database(self) -> float:
-        self.database.slow_s = self.dice.fraction() * 2.0
-        return self._later(self.dice.fraction() * 10.0, self._hurry, "")
-
-    def _hurry(self, _name: str) -> None:
-        self.database.slow_s = 0.0
-
-    def _lose_answer(self) -> float:
-        self.database.losing = self.dice.pick(("before", "after"))
-        return 0.0
-
-    def _forget_lock(self) -> float:
-        self.database.forget_lock()
-        return 0.0
-
-    def _set_clock(self) -> float:
-        things: list[Replica | Worker] = [*self.replicas.values(), *self.workers.values()]
-        self.dice.pick(things).clock.skew_us = self.dice.number(-90_000_000, 90_000_000)
-        return 0.0
-
-    def _break_connections(self) -> float:
-        for stream in list(self.network.streams):
-            if self.dice.chance(0.5):
-                stream.hang_up()
-        return 0.0
+def _themes(dice: Dice) -> frozenset[str]:
+    left = list(THEMES)
+    return frozenset(left.pop(dice.number(0, len(left) - 1)) for _ in range(THEMES_EACH))

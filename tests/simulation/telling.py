@@ -17,5 +17,6 @@ def tell(given: tuple[int, float]) -> tuple[int, str, float, int]:
     try:
         summary = story.run()
     except BaseException:  # noqa: BLE001 - whatever it is, it is this seed's
-        return seed, "\n".join([traceback.format_exc(), *story.log]), story.loop.seconds, 0
+        about = f"about {', '.join(sorted(story.themes))}"
+        return seed, "\n".join([traceback.format_exc(), about, *story.log]), story.loop.seconds, 0
     return seed, "", summary.seconds, summary.attempts
