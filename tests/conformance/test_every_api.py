@@ -6,6 +6,7 @@ from its declaration.
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
@@ -86,9 +87,17 @@ def test_a_body_that_is_not_said_to_be_json_is_415(client: httpx.Client, endpoin
         check_refused(endpoint, answer, 415)
 
 
+@each(lambda endpoint: endpoint.needs_body)
+def test_a_compressed_body_is_415(client: httpx.Client, endpoint: Endpoint) -> None:
+    compressed = {**JSON, "content-encoding": "gzip"}
+    content = gzip.compress(json.dumps(endpoint.body).encode())
+    answer = client.request(endpoint.operation.method, endpoint.path, content=content, headers=compressed)
+    check_refused(endpoint, answer, 415)
+
+
 @each(lambda endpoint: endpoint.operation.method != "GET")
 def test_a_body_that_is_no_json_is_400(client: httpx.Client, endpoint: Endpoint) -> None:
-    for content in (b"{", b"nonsense", b'{"a": NaN}', b'{"a": "\xff"}', b"{}{}"):
+    for content in (b"{", b"nonsense", b'{"a": NaN}', b'{"a": ' + b"9" * 5_000 + b", NaN}", b'{"a": "\xff"}', b"{}{}"):
         answer = client.request(endpoint.operation.method, endpoint.path, content=content, headers=JSON)
         check_refused(endpoint, answer, 400)
 

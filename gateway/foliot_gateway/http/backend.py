@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -27,10 +28,10 @@ Response = TypeVar("Response")
 AUTHORIZATION_CHARS_MAX: Final = 6_000
 """What surely fits into a call's metadata beside the rest: gRPC drops some calls of over 8 KiB, and all of over 16."""
 
-PROJECT_CHARS_MAX: Final = 100
-"""The contract's limit for the name of a project."""
+_PROJECT_NAME: Final = re.compile(r"[A-Za-z0-9._~@-]{1,100}")
+"""The contract's rule for the name of a project."""
 
-_PROJECT_FAULT: Final = FieldFault("Foliot-Project", f"must be at most {PROJECT_CHARS_MAX} printable ASCII characters")
+_PROJECT_FAULT: Final = FieldFault("Foliot-Project", "must name one project: 1 to 100 letters, digits and . _ ~ @ -")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Backend:
 
 
 def _named(project: str) -> str:
-    """Return the project of a Foliot-Project header; raises FaultError 400 for what gRPC could not carry."""
-    if not project.isascii() or (project and not project.isprintable()) or len(project) > PROJECT_CHARS_MAX:
+    """Return the project of a Foliot-Project header, empty if there is none; raises FaultError 400 for what names no project."""
+    if project and not _PROJECT_NAME.fullmatch(project):
         raise refuse(400, "invalid_header", f"The header Foliot-Project {_PROJECT_FAULT.rule}.", _PROJECT_FAULT)
     return project

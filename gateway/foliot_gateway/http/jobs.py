@@ -8,8 +8,9 @@ from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.v1 import job_pb2, spec_pb2
 from foliot_gateway.http.backend import Backend
 
-CHANGE_ATTEMPTS_MAX = 5
-"""How often a change that must be read and written back is tried while others change the same job."""
+CHANGE_ATTEMPTS_MAX = 32
+"""How often a change that must be read and written back is tried while others change the same job. Of those that compete one wins
+each time, so as many callers at once are all served; the request's own time is the other bound."""
 
 JOBS_AT_ONCE_MAX = 100
 """The contract's limit for a page of jobs with their tasks."""

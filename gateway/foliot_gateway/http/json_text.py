@@ -10,6 +10,9 @@ from msgspec import UNSET, UnsetType
 from foliot_gateway.http.fault import FieldFault, refuse
 from foliot_gateway.http.reading import field_fault, sentence
 
+JSON_BYTES_MAX = 1024 * 1024
+"""The longest value that the contract takes anywhere; what is longer need not be looked into."""
+
 
 def json_object(raw: msgspec.Raw | UnsetType, at: str, *, rule_status: int) -> str:
     """Return a JSON object as its text, empty if it is absent; raises FaultError for any other value.
@@ -27,6 +30,8 @@ def json_text(raw: msgspec.Raw | UnsetType, at: str, *, rule_status: int) -> str
     if raw is UNSET:
         return ""
     held = bytes(raw)
+    if len(held) > JSON_BYTES_MAX:
+        broken(at, "must be at most 1 MiB", rule_status=rule_status)
     try:
         msgspec.json.decode(held)  # it was only skipped over so far
     except msgspec.MsgspecError as error:

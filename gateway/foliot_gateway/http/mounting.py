@@ -100,7 +100,9 @@ def sites(mounts: Mapping[str, Iterable[Mount]]) -> dict[str, Site]:
 def front_asset(mounts: Iterable[Mount]) -> Asset:
     """Return what is at the root of a listener: where its APIs are, and where to read of them."""
     apis = {
-        mount.api.name: [mount.prefix + claim for claim in mount.api.claims] for mount in mounts if mount.api.name != SYSTEM.name
+        mount.api.name: [(mount.prefix + claim).rstrip("/") or "/" for claim in mount.api.claims]
+        for mount in mounts
+        if mount.api.name != SYSTEM.name
     }
     content = {"name": "foliot", "docs": "/docs", "openapi": "/openapi.yaml", "health": HEALTH.path, "apis": apis}
     return Asset(path="/", media_type="application/json", content=msgspec.json.encode(content))

@@ -30,8 +30,8 @@ class HeadTooLongError(Exception):
     """Raised to the parser to stop it: the head has more than HEAD_BYTES_MAX bytes."""
 
 
-class BadHostError(Exception):
-    """Raised to the parser to stop it: the request says not, or more than once, or in no way, which host it is for."""
+class BadHeadError(Exception):
+    """Raised to the parser to stop it: the request is of another HTTP, or does not say once which host it is for."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -88,10 +88,16 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Leave the rest to the application; raises BadHostError as RFC 9112 (3.2) has it."""
+        """Leave the rest to the application; raises BadHeadError as RFC 9112 (2.3, 3.2) has it."""
         hosts = [value for name, value in self.headers if name == b"host"]
-        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1") or not all(map(_HOST.fullmatch, hosts)):
-            raise BadHostError
+        version = self.parser.get_http_version()  # the parser takes 0.9 too, whose requests are of another form
+        if (
+            version not in {"1.0", "1.1"}
+            or len(hosts) > 1
+            or (version == "1.1" and not hosts)
+            or not all(map(_HOST.fullmatch, hosts))
+        ):
+            raise BadHeadError
         self._reading_head = False
         self._forget_timer()
         super().on_headers_complete()

@@ -110,7 +110,7 @@ def parse_body(
     try:
         found_body = _decoded(raw, struct)
     except msgspec.ValidationError as error:
-        _decoded(raw, object)  # what is no JSON is that first, whatever else is wrong with what came before
+        _decoded(raw, msgspec.Raw)  # what is no JSON is that first, whatever else is wrong with what came before
         if neighbour is not None:
             _refuse_misdirected(raw, neighbour)
         found = field_fault(str(error), struct)
@@ -157,6 +157,13 @@ def _refuse_misdirected(raw: bytes, neighbour: Neighbour) -> None:
     if found := sorted(neighbour.fields & given.keys()):
         faults = [FieldFault(name, "is a field of the other API") for name in found]
         raise refuse(400, "wrong_api", neighbour.detail, *faults)
+
+
+def check_content_encoding(content_encoding: str) -> None:
+    """Raise FaultError 415 for a body that is compressed: a small one could become more than the limit says."""
+    if content_encoding.strip().lower() not in {"", "identity"}:
+        found = FieldFault("Content-Encoding", "must be absent or identity")
+        raise refuse(415, "unsupported_encoding", "The body must not be compressed.", found)
 
 
 def check_media_type(content_type: str) -> None:

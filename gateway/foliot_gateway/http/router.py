@@ -23,7 +23,7 @@ from foliot_gateway.http.hosts import HostGuard
 from foliot_gateway.http.in_flight import InFlight
 from foliot_gateway.http.limits.gate import Gate
 from foliot_gateway.http.operation import Api, Call, NoBody, NoQuery, Operation, Reply
-from foliot_gateway.http.reading import Receive, parse_body, parse_idempotency_key, parse_query, read_body
+from foliot_gateway.http.reading import Receive, check_content_encoding, parse_body, parse_idempotency_key, parse_query, read_body
 from foliot_gateway.http.redis_health import RedisHealth
 from foliot_gateway.http.routes import Routes
 from foliot_gateway.http.site import Asset, Site, route_template, unescape_segment
@@ -157,6 +157,7 @@ def _operation_handler(api: Api, operation: Operation[Any, Any], service: Servic
         key = parse_idempotency_key(headers.get("idempotency-key") if operation.idempotent else None)
         body: object = NoBody()
         if operation.method != "GET":
+            check_content_encoding(headers.get("content-encoding", ""))
             raw = await read_body(request.receive, bytes_max=service.body_bytes_max, timeout_s=service.body_timeout_s)
             content_type = headers.get("content-type", "")
             body = parse_body(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,19 @@ CHAIN: list[dict[str, object]] = [
 def task_of(http: httpx.Client, job_id: str, task_id: str) -> dict[str, Any]:
     tasks: list[dict[str, Any]] = http.get(f"/jobs/{job_id}/tasks").json()
     return next(task for task in tasks if task["id"] == task_id)
+
+
+@pytest.mark.endpoint("dag_jobs", "POST /jobs/{id}/tasks")
+def test_tasks_that_many_add_at_once_are_all_added(http: httpx.Client, new_job: NewJob) -> None:
+    job_id = new_job()
+    names = [f"task-{number}" for number in range(16)]
+
+    def add(name: str) -> int:
+        return http.post(f"/jobs/{job_id}/tasks", json={"id": name, "command": "true"}).status_code
+
+    with ThreadPoolExecutor(len(names)) as callers:
+        assert set(callers.map(add, names)) == {201}
+    assert sorted(task["id"] for task in http.get(f"/jobs/{job_id}/tasks").json()) == sorted(names)
 
 
 @pytest.mark.endpoint("dag_jobs", "GET /jobs/{id}/tasks")

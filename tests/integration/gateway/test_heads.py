@@ -75,6 +75,8 @@ LAST = "Connection: close"
         b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
         b"GET / HTTP/1.0\r\nHost: user@a\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
         b"NONSENSE / HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )

@@ -81,6 +81,12 @@ def test_a_key_given_twice_is_refused_and_named(body: bytes, key: str) -> None:
     assert (fault.status, fault.code, [found.field for found in fault.fields]) == (400, "duplicate_key", [key])
 
 
+def test_a_number_of_any_length_is_json_and_breaks_the_rule_of_its_field() -> None:
+    with pytest.raises(FaultError) as raised:
+        parse_body(b'{"text": ' + b"9" * 5_000 + b"}", "application/json", Body, rule_status=422)
+    assert raised.value.fault.status == 422
+
+
 def test_the_same_key_in_several_objects_is_no_duplicate() -> None:
     body = b'{"inner": [{"number": 1}, {"number": 1}], "names": {"inner": 1, "number": 2}}'
     assert len(parse_body(body, "application/json", Body, rule_status=422).inner) == 2
