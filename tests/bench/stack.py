@@ -104,6 +104,8 @@ class Stack:
     folder: Path
     concurrency: int
     prefetch: int | None = None
+    scheduler_options: Sequence[str] = ()
+    """More of the scheduler's command line."""
     peak_kib: dict[str, int] = field(default_factory=dict)
     """The most memory (VmHWM) that each process had when it was last looked at."""
     second_worker: Child | None = None
@@ -122,7 +124,9 @@ class Stack:
         try:
             await self.stamps.open(socket_path)
             self.database_url = (await self.database.start()).partition(": ")[2]
-            self.scheduler = self._child("scheduler", "--database-url", self.database_url, "--grpc", self.grpc)
+            self.scheduler = self._child(
+                "scheduler", "--database-url", self.database_url, "--grpc", self.grpc, *self.scheduler_options
+            )
             await self.scheduler.start()
             await self.worker.start()
         except BaseException:
