@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from foliot.kit.setting_values import DiscreetError
+
 _PARTS: Final = re.compile(r"(?P<authority>[^/?]*)(?P<path>[^?]*)(?:\?(?P<options>.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::(?P<port>.*))?")
 _PORT_MAX: Final = 65_535
@@ -40,9 +42,12 @@ class DatabaseUrl(NamedTuple):
 
 
 def database_url(given: Any) -> str:
-    """Read the URL of a PostgreSQL, as a setting. Raises ValueError with a message that fits behind the option's name."""
+    """Read the URL of a PostgreSQL, as a setting. Raises DiscreetError with a message that fits behind the option's name."""
     text = str(given)
-    read_database_url(text)
+    try:
+        read_database_url(text)
+    except ValueError as error:
+        raise DiscreetError(str(error)) from None
     return text
 
 

@@ -29,6 +29,10 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 
+class DiscreetError(ValueError):
+    """Raised by a parser whose messages quote nothing of what it was given: they may be shown although it is a secret."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class HostPort:
     """Where something listens: a host name or address without brackets, and a port."""
@@ -74,9 +78,9 @@ def url(*schemes: str) -> Callable[[Any], str]:
             parts = urlsplit(value)
             _ = parts.port  # raises for a port that is no number
         except ValueError:
-            raise ValueError("is not a URL") from None
+            raise DiscreetError("is not a URL") from None
         if parts.scheme not in schemes:
-            raise ValueError(f"must be a URL that begins with {' or '.join(f'{one}://' for one in schemes)}")
+            raise DiscreetError(f"must be a URL that begins with {' or '.join(f'{one}://' for one in schemes)}")
         return value
 
     return parse

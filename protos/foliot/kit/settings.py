@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from foliot.kit.setting_values import (
+    DiscreetError,
     HostPort,
     boolean,
     byte_size,
@@ -248,6 +249,8 @@ def _parse(one: Option, written: str, given: object) -> object:
             raise ValueError(f"must be at least {show(rule.minimum)}")
         if rule.maximum is not None and value > rule.maximum:
             raise ValueError(f"must be at most {show(rule.maximum)}")
+    except DiscreetError as error:
+        raise SettingsError(written, str(error)) from None
     except ValueError as error:
         # A parser's message may quote what it was given.
         message = "has a wrong value (not shown, as it is a secret)" if rule.secret else str(error)

@@ -35,6 +35,7 @@ CASES = [
     (("scheduler", "--grpc", "127.0.0.1:0"), {}, "--database-url"),
     (("scheduler", "--database-url", "mysql://x/y", "--grpc", "127.0.0.1:0"), {}, "--database-url"),
     (("scheduler", "--database-url", NOBODY, "--grpc", "127.0.0.1:0"), {}, "--database-url"),
+    (("up", "--database-url", "postgresql://u:hidden-word@h1:5432,,h2/d"), {}, "--database-url: leaves host 2 of it empty"),
     (("scheduler", "--database-url", NOBODY, "--grpc", "0.0.0.0:7070", "--auth", "off"), {}, "--grpc"),
     (("scheduler", "--database-url", NOBODY, "--grpc", "127.0.0.1:0"), {"FOLIOT_BOOTSTRAP_KEY": "hidden-word"}, "32 characters"),
     (("up", "--workers", "-1"), {}, "--workers"),

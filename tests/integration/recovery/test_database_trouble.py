@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,15 +15,17 @@ import pytest
 from foliot.kit.clock import SystemClock
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot_scheduler import app as app_module
+from foliot_scheduler.actors.elector import SHARD
 from foliot_scheduler.store import commit, election, hosts
 from foliot_scheduler.store import pool as pool_module
-from foliot_scheduler.store.pool import open_pool
+from foliot_scheduler.store.pool import open_connection, open_pool
+from tests.integration.actors.test_deposed_leader import replica as elector_of
 from tests.integration.recovery.troubled import POLL_S, WITHIN_S, replica
 from tests.mortal_postgres import MortalPostgres
 from tests.tcp_proxy import Cut, TcpProxy, before_postgres, url_by_way_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from foliot_scheduler.store.pool import Pool
@@ -114,18 +117,21 @@ async def no_connection_left(server: MortalPostgres) -> AsyncIterator[None]:
         await connection.close()
 
 
-TROUBLES: list[Callable[[MortalPostgres], AbstractAsyncContextManager[None]]] = [
-    stopped,
-    killed,
-    read_only,
-    disk_full,
-    no_connection_left,
-]
+Trouble = Callable[[MortalPostgres], AbstractAsyncContextManager[None]]
+
+TROUBLES: dict[Trouble, ErrorReason | None] = {
+    stopped: ErrorReason.DATABASE_UNAVAILABLE,
+    killed: ErrorReason.DATABASE_UNAVAILABLE,
+    read_only: None,
+    disk_full: None,
+    no_connection_left: ErrorReason.OVERLOADED,
+}
+"""And how reads are refused meanwhile, if they are."""
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
 async def test_calls_are_told_when_to_come_back_and_all_goes_on_when_the_trouble_goes(
-    server: MortalPostgres, trouble: Callable[[MortalPostgres], AbstractAsyncContextManager[None]]
+    server: MortalPostgres, trouble: Trouble
 ) -> None:
     async with replica(server.url) as caller:
         await caller.submit("before")
@@ -133,6 +139,11 @@ async def test_calls_are_told_when_to_come_back_and_all_goes_on_when_the_trouble
         async with trouble(server):
             refusal = await caller.wait_refused("meanwhile")
             assert "127.0.0.1" not in refusal.message, "where the database is concerns nobody"
+            reason = TROUBLES[trouble]
+            if reason is not None:
+                with pytest.raises(FoliotError) as unread:
+                    await caller.read_once(caller.acknowledged["before"])
+                assert (unread.value.reason, bool(unread.value.retry_after_s)) == (reason, True)
             waiting = asyncio.create_task(caller.submit("patient"))
         await waiting
         await caller.submit("after")
@@ -248,3 +259,24 @@ async def test_a_host_that_is_gone_without_a_word_is_given_up_and_found_again(
         found = await recorded(pool)
     assert set(caller.acknowledged) <= set(found)
     assert set(found.values()) == {1}
+
+
+async def test_who_waits_to_lead_gets_over_a_host_that_is_gone_without_a_word(
+    proxy: TcpProxy, proxied_url: str, database_url: str, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(election, "LOCK_WAIT_S", 1)
+    monkeypatch.setattr(election, "ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr(hosts, "CONNECT_TIMEOUT_S", 1.0)
+    waiters = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    leader = await open_connection(database_url)
+    assert await election.wait_for_lock(leader, SHARD)
+    async with elector_of(proxied_url, pool, "follower") as (leadership, _):
+        while not await pool.fetchval(waiters):
+            await SystemClock().sleep(POLL_S)
+        proxy.fall_silent()
+        # It has given up its connection, and the server has noticed.
+        while await pool.fetchval(waiters):
+            await SystemClock().sleep(POLL_S)
+        proxy.speak()
+        leader.terminate()
+        await leadership.wait_leading()

@@ -174,6 +174,13 @@ def test_secrets_are_not_shown() -> None:
     assert error.__cause__ is None
 
 
+def test_what_is_wrong_with_a_secret_is_said_where_it_can_be_without_quoting_it() -> None:
+    assert (
+        refused("--database-url", "mysql://root:hunter2@db").message
+        == "must be a URL that begins with postgresql:// or postgres://"
+    )
+
+
 @pytest.mark.parametrize("content", [b"= 1", b"a = '\xff'"])
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foliot.toml"
