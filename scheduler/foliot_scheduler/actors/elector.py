@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STALLED_AFTER_S = 5.0
 """A leader silent for so long is replaced. It proves its term twice a second; ten misses in a row are no hiccup."""
 
-STABLE_S = 10.0
+STABLE_S = 3.0
 """After so long a term counts as a success. On a full disk one can be begun, and ends with its first commit: each such end makes
 the next pause longer, because a term that is begun loads the whole live state."""
 
