@@ -15,6 +15,7 @@ from foliot.kit.logs import configure_logging
 from foliot.kit.settings import SettingsError, add_flags, load, options
 from foliot.kit.telemetry import configure_tracing, shutdown_tracing
 from foliot_gateway.cli.settings import (
+    AuditSettings,
     CreateKeySettings,
     DatabaseSettings,
     DemoSettings,
@@ -56,6 +57,7 @@ COMMANDS = (
     Command("keys create", "make an API key and show its secret, once", CreateKeySettings, "create"),
     Command("keys list", "list API keys", KeysSettings, "list_"),
     Command("keys revoke", "end an API key", RevokeKeySettings, "revoke", positional="api_key_id"),
+    Command("audit", "show who changed what, the latest first", AuditSettings),
     Command("demo", "run a real sample pipeline to its end and show it", DemoSettings),
 )
 

@@ -129,7 +129,7 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeysSettings:
-    """The settings of `foliot keys list`, and of all commands about keys."""
+    """The settings of `foliot keys list`, and of all commands that admins ask something with."""
 
     scheduler: tuple[HostPort, ...] = option(host_port_list, default=(HostPort("127.0.0.1", 7070),), placeholder="H:P[,H:P...]")
     """Where schedulers listen."""
@@ -153,6 +153,14 @@ class KeysSettings:
     def __post_init__(self) -> None:
         """Refuse what does not go together: raises FieldError."""
         check_pair(self.tls_cert, self.tls_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSettings(KeysSettings):
+    """The settings of `foliot audit`."""
+
+    limit: int = option(positive_int, default=100, maximum=100_000, placeholder="N")
+    """How many records to show, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,9 +29,21 @@ if TYPE_CHECKING:
 
 def keys(address: str, key: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `foliot keys`."""
+    return asked(address, key, "keys", *arguments)
+
+
+def audit(address: str, key: str, *arguments: str) -> str:
+    """What `foliot audit` prints."""
+    ended = asked(address, key, "audit", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def asked(address: str, key: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that asks a scheduler."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FOLIOT_")}
     return subprocess.run(
-        [sys.executable, "-m", "foliot_gateway.cli.main", "keys", *arguments, "--scheduler", address],
+        [sys.executable, "-m", "foliot_gateway.cli.main", *arguments, "--scheduler", address],
         env={**environ, "FOLIOT_API_KEY": key},
         capture_output=True,
         text=True,
@@ -45,6 +57,17 @@ def made(address: str, key: str, *arguments: str) -> Any:
     ended = keys(address, key, *arguments, "--json")
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def test_who_made_a_key_is_told_by_command(secured_stack: Stack) -> None:
+    address = secured_stack.addresses[0]
+    admin = secured_stack.create_key("admin", "told")
+    key = made(address, admin, "create", "--name", "ci", "--role", "viewer")
+    table, shown = (audit(address, admin, "--limit", "1", *style) for style in ([], ["--json"]))
+    assert "AccessService/CreateApiKey" in table
+    assert key["id"] in table
+    (record,) = json.loads(shown)
+    assert (record["project"], record["role"], record["object_count"]) == ("told", "admin", 1)
 
 
 def http_with(stack: Stack, key: str) -> httpx.Client:

@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import subprocess
+import sys
 import tarfile
 import uuid
 from collections import Counter
@@ -63,7 +64,15 @@ def previous_code(tmp_path_factory: pytest.TempPathFactory) -> str:
     archive = git("archive", "--format=tar", previous_commit(), *PACKAGES)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
-    return os.pathsep.join(str(folder / package) for package in PACKAGES)
+    path = os.pathsep.join(str(folder / package) for package in PACKAGES)
+    where = [
+        sys.executable,
+        "-c",
+        "import foliot_scheduler, foliot; print(foliot_scheduler.__path__, foliot.__path__)",
+    ]
+    found = subprocess.run(where, env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, text=True).stdout
+    assert found.count(str(folder)) == 2, f"not the previous code, but {found}"
+    return path
 
 
 @dataclass(slots=True)
