@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from foliot.kit.settings import HostPort
+from foliot.kit.tls import server_tls
 from foliot_gateway.http.listener import bind, bound_address, make_server
 from foliot_gateway.http.protocol import HEAD_BYTES_MAX, LimitedProtocol
+from tests.certificates import Authority
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -155,3 +159,23 @@ async def test_a_second_head_has_its_own_time(address: HostPort, monkeypatch: py
 
     assert both.startswith(b"HTTP/1.1 200 OK")
     assert b"HTTP/1.1 408 Request Timeout" in both
+
+
+async def test_what_is_refused_over_tls_is_told_why_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own = authority.sign("server")
+    tls = server_tls(own.certificate, own.key, None)
+    assert tls is not None
+    listening = bind("--http", HostPort("127.0.0.1", 0))
+    server = make_server(echo)
+    server.config.load()
+    server.config.ssl = tls.context
+    trust = ssl.create_default_context(cafile=str(authority.ca))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listening]), name="server")
+        for head, status in ((b"GET / HTTP/1.1\r\n\r\n", b"400"), (request("/", "X: " + "x" * HEAD_BYTES_MAX), b"431")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", bound_address(listening).port, ssl=trust)
+            writer.write(head)
+            assert (await reader.read()).split()[1] == status
+            writer.close()
+        server.should_exit = True
