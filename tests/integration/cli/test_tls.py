@@ -12,6 +12,7 @@ import pytest
 
 from tests.certificates import Authority, Signed
 from tests.integration.cli.test_credentials import keys
+from tests.postgres import PostgresServer
 from tests.processes import Daemon, free_port
 
 ADMIN_KEY = "the-admin-key-that-these-tests-begin-with"
@@ -65,15 +66,17 @@ class SecureStack:
         )
 
 
-@pytest.fixture
-def secure(tmp_path: Path, database_url: str) -> Iterator[SecureStack]:
-    stack = SecureStack(tmp_path, database_url)
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[SecureStack]:
+    name = postgres_server.create_database()
+    stack = SecureStack(tmp_path_factory.mktemp("secure"), postgres_server.url(name))
     try:
         stack.start()
         yield stack
     finally:
         for daemon in reversed(stack.running):
             daemon.kill()
+        postgres_server.drop_database(name)
 
 
 def shake_hands(address: str, trusted: Path, identity: Signed | None) -> str:
