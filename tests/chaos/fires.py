@@ -29,6 +29,9 @@ TAKE_OVER_S: Final = 12.0
 """How long after a fault is healed its effects may last: a silent leader is replaced after 5 s, and what a dead worker held comes
 back after 7 s at most."""
 
+_ELSEWHERE: Final = frozenset({"kill a follower", "kill a gateway", "kill Redis"})
+"""Faults that no schedule may feel; nor those of clients' and gateways' links."""
+
 _SKIPS: Final = {
     "allow": frozenset[str](),
     "forbid": frozenset({"another run goes on"}),
@@ -45,7 +48,7 @@ class Lateness:
     """While nothing was wrong."""
 
     troubled: list[float] = field(default_factory=list)
-    """During a fault, or until `TAKE_OVER_S` after it."""
+    """During a fault of a leader, a worker or PostgreSQL, or until `TAKE_OVER_S` after it."""
 
 
 def check(history: History, evidence: Evidence) -> tuple[Lateness, list[Violation]]:
@@ -129,7 +132,8 @@ def _skipped_in_vain(history: History, job: ScheduledJob, found: list[RecordedFi
 
 def _troubles(history: History, due_at: float) -> list[Fault]:
     """The faults whose effects a due time may meet."""
-    return [fault for fault in history.faults if fault.began - EPSILON_S <= due_at <= fault.healed + TAKE_OVER_S]
+    met = [fault for fault in history.faults if fault.began - EPSILON_S <= due_at <= fault.healed + TAKE_OVER_S]
+    return [fault for fault in met if fault.kind not in _ELSEWHERE and not fault.target.startswith(("clients", "gateway"))]
 
 
 def _one_by_one(history: History, job: ScheduledJob, evidence: Evidence) -> Iterator[Violation]:

@@ -83,6 +83,13 @@ def test_a_late_fire_is_found_unless_a_fault_explains_it() -> None:
     assert not check(history).lateness.calm
 
 
+@pytest.mark.parametrize("fault", [("kill a follower", "scheduler-1"), ("kill Redis", "redis"), ("cut links", "gateway-1 to 2")])
+def test_a_fault_that_no_schedule_may_feel_explains_nothing(fault: tuple[str, str]) -> None:
+    history = ticking(late=EPSILON_S + 0.1)
+    history.faults = [Fault(*fault, 11.0, 13.0)]
+    assert broken(history) == {Promise.LATE}
+
+
 def test_a_fault_explains_no_more_than_the_take_over() -> None:
     history = ticking(late=TAKE_OVER_S + EPSILON_S + 2)
     history.faults = [Fault("kill the leader", "", 11.5, 12.0)]
