@@ -31,8 +31,8 @@ def main() -> int:
     plan = Plan(given.seconds, given.seed, given.every, plant=given.bug)
     history = _make(plan, given.folder) if given.judge is None else decode(given.judge.read_bytes())
     verdict = check(history)
-    print(as_table(plan, history, verdict))
-    print(as_json(plan, history, verdict))
+    print(as_table(history, verdict))
+    print(as_json(history, verdict))
     return 0 if verdict.good else 1
 
 

@@ -166,6 +166,12 @@ class Fault:
 class History:
     """Everything."""
 
+    seconds: float = 0.0
+    """How long there was load."""
+
+    seed: int = 0
+    fault_every_s: float = 0.0
+
     asked: list[Asked] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     evidence: list[Line] = field(default_factory=list)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from tests.chaos.checker import Verdict
     from tests.chaos.history import History
-    from tests.chaos.run import Plan
 
 _SHOWN_MAX: Final = 40
 
@@ -32,11 +31,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _figures(plan: Plan, history: History, verdict: Verdict) -> dict[str, Any]:
+def _figures(history: History, verdict: Verdict) -> dict[str, Any]:
     return {
-        "seconds": plan.seconds,
-        "seed": plan.seed,
-        "fault every s": plan.fault_every_s,
+        "seconds": history.seconds,
+        "seed": history.seed,
+        "fault every s": history.fault_every_s,
         "counts": verdict.counts,
         "faults": dict(Counter(fault.kind for fault in history.faults)),
         "failed calls": verdict.failures,
@@ -47,14 +46,14 @@ def _figures(plan: Plan, history: History, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def as_json(plan: Plan, history: History, verdict: Verdict) -> str:
+def as_json(history: History, verdict: Verdict) -> str:
     """Everything on one line."""
-    return json.dumps(_figures(plan, history, verdict))
+    return json.dumps(_figures(history, verdict))
 
 
-def as_table(plan: Plan, history: History, verdict: Verdict) -> str:
+def as_table(history: History, verdict: Verdict) -> str:
     """Everything, for people."""
-    figures = _figures(plan, history, verdict)
+    figures = _figures(history, verdict)
     violations = figures.pop("violations")
     lines = []
     for name, value in figures.items():

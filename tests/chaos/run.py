@@ -68,8 +68,9 @@ async def run(plan: Plan, folder: Path) -> History:
             finally:
                 load.abandon()
                 await http.close()
-        history = History(asked=[*load.asked, *http.asked], schedules=load.schedules, graphs=load.graphs, claims=http.claims())
-        history.stuck = stuck
+        history = History(plan.seconds, plan.seed, plan.fault_every_s, stuck=stuck)
+        history.asked, history.claims = [*load.asked, *http.asked], http.claims()
+        history.schedules, history.graphs = load.schedules, load.graphs
         history.faults = nemesis.faults
         suffered = cluster.suffered
         history.killed, history.stopped, history.unlinked = suffered.killed, suffered.stopped, suffered.unlinked

@@ -22,7 +22,7 @@ def test_a_minute_of_faults_breaks_no_promise(tmp_path: Path) -> None:
     history = asyncio.run(run(plan, tmp_path))
     # How late fires are says as much of this machine as of the scheduler: `make chaos` is strict about it.
     verdict = check(history, strict_lateness=False)
-    assert verdict.good, as_table(plan, history, verdict)
+    assert verdict.good, as_table(history, verdict)
     # The run was one: there was load of every kind, and faults met it.
     assert verdict.counts["faults"] >= 3
     assert verdict.counts["executions"] > 100
