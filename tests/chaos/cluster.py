@@ -45,6 +45,11 @@ SLOW_MS: Final = 200
 
 APP: Final = "tests.chaos.app:worker"
 
+_AGAIN_WITHIN_S: Final = 60.0
+"""PostgreSQL replays a log of seconds in less than one."""
+
+_POLL_S: Final = 0.05
+
 _PORTS_FIRST: Final = 20_000
 _PORTS_COUNT: Final = 10_000
 """Linux begins at 32,768 with the ports of outgoing connections."""
@@ -214,11 +219,21 @@ class Cluster:
             self.suffered.killed[daemon.process.pid] = self.now()
 
     async def crash_database(self) -> None:
-        """Have PostgreSQL end at once, without a checkpoint (its immediate shutdown), and wait until its parent has ended too."""
-        daemon = self.daemons["database"]
-        for child in psutil.Process(daemon.process.pid).children():
-            child.send_signal(signal.SIGQUIT)
-        await asyncio.to_thread(daemon.process.wait, _EXIT_WITHIN_S)
+        """Have PostgreSQL end at once, without a checkpoint (its immediate shutdown), and wait until it was started again."""
+        parent = psutil.Process(self.pid("database"))
+        crashed = parent.children()
+        for server in crashed:
+            server.send_signal(signal.SIGQUIT)
+        async with asyncio.timeout(_AGAIN_WITHIN_S):
+            while any(server in parent.children() for server in crashed) or not await self._accepts():
+                await self.clock.sleep(_POLL_S)
+
+    async def _accepts(self) -> bool:
+        with suppress(OSError, asyncpg.PostgresError, TimeoutError):
+            connection = await asyncpg.connect(self.database_url, timeout=2)
+            connection.terminate()
+            return True
+        return False
 
     # ---- links
 

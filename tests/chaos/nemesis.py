@@ -147,8 +147,6 @@ class Nemesis:
 
     async def _crash_database(self) -> str:
         await self._cluster.crash_database()
-        await self._cluster.clock.sleep(2 * self._dice.fraction())
-        await self._cluster.start_process("database")
         return "database"
 
     async def _kill_redis(self) -> str:
