@@ -36,6 +36,9 @@ worker for it."""
 LANES_KEPT = 64
 """Lanes of one project that may stand empty until the project has nothing that waits; making one again is cheap."""
 
+PROJECTS_KEPT = 1_000
+"""Projects that are kept although nothing of them waits; callers make up their names, so they must not pile up."""
+
 LEFT_BEHIND_MAX = 1_000
 """Entries that no longer count which a lane may keep, if they are the fewer: clearing them away costs a walk over all."""
 
@@ -325,6 +328,8 @@ class ReadyQueue:
             self._active.pop(queue.project, None)
             # Functions and labels would pile them up otherwise.
             queue.clear_away(1)
+            if len(self._projects) > PROJECTS_KEPT:
+                self._projects.pop(queue.project, None)
 
 
 def _virtual_time(queue: ProjectQueue) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from foliot_scheduler.core.model import Kind, Placement, Task
-from foliot_scheduler.core.ready import CREDIT_MAX, LANES_KEPT, LEFT_BEHIND_MAX, QUANTUM, ReadyQueue
+from foliot_scheduler.core.ready import CREDIT_MAX, LANES_KEPT, LEFT_BEHIND_MAX, PROJECTS_KEPT, QUANTUM, ReadyQueue
 from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import Project, RunId, TaskId
 from tests.unit.core.dice import Dice
@@ -185,6 +185,16 @@ def test_lanes_that_stand_empty_do_not_pile_up() -> None:
         queue.take(lambda at: at.queue != "nobody", 1)
     assert stays.lane is not None
     assert len(stays.lane.queue.lanes) <= LANES_KEPT + 1
+
+
+def test_projects_of_which_nothing_waits_do_not_pile_up() -> None:
+    queue = ReadyQueue()
+    (stays,) = pushed(queue, 1)
+    for n in range(2 * PROJECTS_KEPT):
+        (gone,) = pushed(queue, 1, Project(f"made up {n}"))
+        queue.remove(gone)
+    assert len(queue._projects) <= PROJECTS_KEPT + 1
+    assert queue.take(anything, 100) == [stays]
 
 
 def test_counts_stay_exact_whatever_comes_and_goes() -> None:
