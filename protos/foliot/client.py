@@ -3,12 +3,12 @@
     async with Client(["10.0.0.1:7070", "10.0.0.2:7070"]) as client:
         answer = await client.tasks.SubmitTask(SubmitTaskRequest(task=task))
 
-The services are the generated stubs, set on a channel of our own (`Following`) that finds a replica that answers. A
-call that fails because none leads, or because the connection broke, goes to the next address after a pause drawn at
-random, until its deadline. That is safe: a creating request without an idempotency key gets one, and every repetition
-carries the same; other requests have the same effect when repeated. Their answer may differ, though (a deletion
-repeated after an answer was lost finds nothing to delete): an error of a repeated call has the metadata entry
-`repeated`.
+The services are the generated stubs, set on a channel of our own (`Following`) that finds a replica that answers,
+beginning with one drawn at random. A call that fails because none leads, or because the connection broke, goes to the
+next address after a pause drawn at random, until its deadline. That is safe: a creating request without an idempotency
+key gets one, and every repetition carries the same; other requests have the same effect when repeated. Their answer may
+differ, though (a deletion repeated after an answer was lost finds nothing to delete): an error of a repeated call has
+the metadata entry `repeated`.
 """
 
 from __future__ import annotations
@@ -130,13 +130,14 @@ class Client:
         if not given:
             raise ValueError("a client needs at least one address")
         self._channel_credentials = None if tls is None else tls.credentials()
-        self._replicas = Replicas(given, self.open_channel)
+        clock = SystemClock() if clock is None else clock
+        self._replicas = Replicas(given, self.open_channel, clock)
         self._owns_replicas = True
         self._following = Following(
             self._replicas,
             _entries(credentials, project),
             timeout_s,
-            SystemClock() if clock is None else clock,
+            clock,
             waits=waits_out_overload,
         )
 

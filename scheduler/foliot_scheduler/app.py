@@ -40,8 +40,10 @@ from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.api.system import SystemService
 from foliot_scheduler.api.tasks import TaskService
 from foliot_scheduler.api.webhooks import WebhookService
+from foliot_scheduler.api.whereabouts import Whereabouts
 from foliot_scheduler.api.worker_stream import WorkStreams
 from foliot_scheduler.api.workers import WorkerService
+from foliot_scheduler.api.writes import Writes
 from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.types import Span
 from foliot_scheduler.specs.records import JobPlans, job_from_row
@@ -135,7 +137,7 @@ class SchedulerApp(Part):
             return await open_connection(url, application_name=f"foliot {replica}", settings={**ONE_WRITER, **KEEPALIVE})
 
         async def connect_to_load() -> Connection[Record]:
-            connection = await open_connection(url, application_name=f"foliot {replica} recovery")
+            connection = await open_connection(url, application_name=f"foliot {replica} recovery", settings=KEEPALIVE)
             try:
                 # The epoch is taken by now: a migration that leaves this code behind is either seen here, or ends this term.
                 await check_schema(connection)
@@ -157,6 +159,7 @@ class SchedulerApp(Part):
             connect=connect,
             pool=pool,
             establish=establish,
+            standby=establish,
             leadership=self._leadership,
             clock=self._clock,
             replica=replica,
@@ -205,13 +208,17 @@ class SchedulerApp(Part):
         find_leader = leader_finder(pool, SHARD)
         tls = self._tls
         peers = None if tls is None else client_tls(self._settings.tls_ca, self._settings.tls_cert, self._settings.tls_key)
-        forwarder = Forwarder(
-            own_address=str(self._settings.advertise or self._settings.grpc),
-            find_leader=find_leader,
-            open_channel=open_plain_channel if peers is None else secure_opener(peers),
-        )
+        forwarder = Forwarder(open_plain_channel if peers is None else secure_opener(peers))
+        own_address = str(self._settings.advertise or self._settings.grpc)
+        whereabouts = Whereabouts(leader=leadership, find=find_leader, own_address=own_address, clock=clock)
+        writes = Writes(leader=leadership, forwarder=forwarder, whereabouts=whereabouts, clock=clock)
         streams = WorkStreams(
-            leadership=leadership, sessions=self._sessions, settings=self._core, clock=clock, replica=self._replica
+            leadership=leadership,
+            whereabouts=whereabouts,
+            sessions=self._sessions,
+            settings=self._core,
+            clock=clock,
+            replica=self._replica,
         )
         services: list[Service] = [
             JobService(leader=leadership, reader=pool, clock=clock),
@@ -222,7 +229,7 @@ class SchedulerApp(Part):
             WebhookService(leader=leadership, pool=pool, clock=clock, notify=self._outbox.notify),
             SystemService(reader=pool, find_leader=find_leader, replica=self._replica, observe=leadership.observe, clock=clock),
         ]
-        passage = Passage(leader=leadership, forwarder=forwarder, clock=clock, reader=CallReader(authenticator))
+        passage = Passage(writes=writes, clock=clock, reader=CallReader(authenticator))
         return GrpcServer(
             listen=self._settings.grpc,
             services=services,

@@ -17,17 +17,18 @@ EXPECTING: Final = -1
 REACHED: Final = -2
 """The no-op was called that often."""
 
-LATE_P50: Final = -3
-LATE_P99: Final = -4
-LATE_MAX: Final = -5
-"""How late the calls were that were due at a time; these carry nanoseconds of lateness instead of a time."""
-
 _FORMAT: Final = struct.Struct("!qq")
 
 
 def pack(number: int, at_ns: int) -> bytes:
     """Make a datagram."""
     return _FORMAT.pack(number, at_ns)
+
+
+def unpack(data: bytes) -> tuple[int, int]:
+    """Take a datagram apart: its number and the time in nanoseconds."""
+    number, at_ns = _FORMAT.unpack(data)
+    return number, at_ns
 
 
 class Stamps(asyncio.DatagramProtocol):
@@ -56,7 +57,7 @@ class Stamps(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         """Take a datagram; a repeated one (a task that ran twice) changes nothing."""
-        number, at_ns = _FORMAT.unpack(data)
+        number, at_ns = unpack(data)
         waiting = self._waiting.pop(number, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(at_ns)

@@ -15,10 +15,12 @@ from foliot_scheduler.actors.revival import Revival
 from foliot_scheduler.actors.schedule_loader import ScheduleLoader, ScheduleLoaderSettings
 from foliot_scheduler.actors.sessions import Sessions
 from foliot_scheduler.api.calls import Call
+from foliot_scheduler.api.forwarding import leader_finder
 from foliot_scheduler.api.jobs import JobService
 from foliot_scheduler.api.ports import NoHints
 from foliot_scheduler.api.runs import RunService
 from foliot_scheduler.api.tasks import TaskService
+from foliot_scheduler.api.whereabouts import Whereabouts
 from foliot_scheduler.api.worker_stream import WorkStreams
 from foliot_scheduler.api.workers import WorkerService
 from foliot_scheduler.core.engine import Engine
@@ -26,6 +28,7 @@ from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.types import DEFAULT_PROJECT, SECOND, Micros, Span
 from foliot_scheduler.specs.records import JobPlans, job_from_row
 from foliot_scheduler.specs.tasks import TaskPlans
+from foliot_scheduler.store.errors import StoreError
 from foliot_scheduler.store.rows import job_row
 from foliot_worker.dispatcher import Dispatcher
 from foliot_worker.link import Link
@@ -94,8 +97,19 @@ class Replica:
             settings=ScheduleLoaderSettings(),
         )
         revival = Revival(pool=reads, leadership=leadership, plans=TaskPlans(), clock=clock)
+        self._whereabouts = Whereabouts(
+            leader=leadership,
+            find=leader_finder(Pool(database, process), 0),  # type: ignore[arg-type]
+            own_address=self.address,
+            clock=clock,
+        )
         streams = WorkStreams(
-            leadership=leadership, sessions=self._sessions, settings=SETTINGS, clock=clock, replica=self.address
+            leadership=leadership,
+            whereabouts=self._whereabouts,
+            sessions=self._sessions,
+            settings=SETTINGS,
+            clock=clock,
+            replica=self.address,
         )
         serve = partial(streams.work, call=Call(DEFAULT_PROJECT))
         network.listeners[self.address] = Listener(process, serve)
@@ -118,13 +132,21 @@ class Replica:
         await part.wait_ended()
 
     async def answer(self, method: str, request: Any, *, forwarded: bool = False) -> Any:
-        """Answer a call as this replica does: a write that reaches one that follows goes on to the leader it knows of."""
+        """Answer a call as this replica does: a write that reaches one that follows waits for a leader, and goes on to it."""
         assert self.leadership is not None
         service = self._services[method]
         if method not in service.WRITES or self.leadership.leading:
             return await getattr(service, method)(request, Call(DEFAULT_PROJECT, forwarded))
-        peer = self._peers.get(self.leadership.leader_address)
-        if forwarded or peer is None or peer is self or not peer.process.alive:
+        if forwarded:
+            raise no_leader()
+        try:
+            found = await self._whereabouts.wait(self._whereabouts.wait_s)
+        except StoreError:
+            raise no_leader() from None
+        if found is None:
+            return await getattr(service, method)(request, Call(DEFAULT_PROJECT, forwarded))
+        peer = self._peers.get(found.address)
+        if peer is None or peer is self or not peer.process.alive:
             raise no_leader()
         await self.clock.sleep(self._dice.fraction() * 0.002)
         answered = peer.process.spawn(peer.answer(method, request, forwarded=True), "forwarded")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.simulation.virtual import Process, VirtualClock
 
 _STATEMENT: Final = {election._SQL[name]: name for name in ("ensure_row", "wait_for_lock", "take_epoch", "announce", "renew")} | {
-    election._SQL[name]: name for name in ("resign", "read_leadership", "end_stalled")
+    election._SQL[name]: name for name in ("resign", "release_lock", "read_leadership", "end_stalled")
 }
 
 
@@ -175,6 +175,12 @@ class Database:
             self._queue = deque((waiting, other) for waiting, other in self._queue if other is not turn)
         return turn.done()
 
+    def unlock(self, connection: Connection) -> None:
+        """Give the lock away, if the connection holds it."""
+        if self._holder is connection:
+            self._holder = None
+            self._pass_lock_on()
+
     def _pass_lock_on(self) -> None:
         while self._holder is None and self._queue:
             connection, turn = self._queue.popleft()
@@ -293,7 +299,7 @@ class Connection:
         """See asyncpg."""
         return await self._do(text, arguments)
 
-    async def _do(self, text: str, arguments: tuple[Any, ...]) -> Any:
+    async def _do(self, text: str, arguments: tuple[Any, ...]) -> Any:  # noqa: C901, PLR0912 -- a case for each statement
         database = self._database
         await database.clock.sleep(0.0005)
         await self.reach()
@@ -315,6 +321,8 @@ class Connection:
                     return None
                 row.renewed_at = database.clock.monotonic()
                 return database.clock.now_us()
+            case "release_lock":
+                database.unlock(self)
             case "resign":
                 if row.epoch == arguments[1]:
                     row.leader = row.address = ""

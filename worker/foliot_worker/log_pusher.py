@@ -57,7 +57,8 @@ class LogPusher(Part):
         self._client = client
         self._addresses = list(addresses)
         self._clock = clock
-        self._turn = 0
+        # Drawn: each worker stays with one replica, and many spread over all of them.
+        self._turn = int(clock.random() * len(self._addresses))
         self._channel: grpc.aio.Channel | None = None
         self._idle = asyncio.Event()
         self._idle.set()

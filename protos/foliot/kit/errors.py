@@ -27,6 +27,10 @@ STATUS_DETAILS_KEY: Final = "grpc-status-details-bin"
 """Trailing metadata entry that carries the google.rpc.Status (gRPC's convention for rich errors)."""
 
 
+NOT_TAKEN: Final = "not_taken"
+"""Metadata entry, "true", of a NO_LEADER of which it is certain that the call has had no effect and will have none."""
+
+
 class ErrorReason(enum.IntEnum):
     """Why a call failed; the contract's `foliot.v1.ErrorReason` under shorter names. See there for what each means."""
 
@@ -240,8 +244,16 @@ def from_rpc_error(error: grpc.RpcError) -> FoliotError:
                 return from_rpc_status(status_pb2.Status.FromString(value))
             except DecodeError:
                 break  # the code and the message still say something
+    if code is grpc.StatusCode.CANCELLED:
+        # Not by the caller, to whom gRPC raises CancelledError: a server does this to calls when it has to end.
+        return server_cancelled()
     message = error.details() or code.name
     return from_rpc_status(status_pb2.Status(code=code.value[0], message=message))
+
+
+def server_cancelled() -> FoliotError:
+    """Make the error of a call that the server gave up, as one does that shuts down."""
+    return FoliotError(ErrorReason.NO_LEADER, "the server cancelled the call")
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: FoliotError) -> NoReturn:

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from foliot.kit.backoff import Backoff
 from foliot.kit.clock import Clock
-from foliot.kit.errors import ErrorReason, FoliotError, from_rpc_error
+from foliot.kit.errors import ErrorReason, FoliotError, from_rpc_error, server_cancelled
 from foliot.kit.ids import format_uuid
 from foliot.kit.telemetry import inject_metadata
 
@@ -27,7 +27,11 @@ _BACKOFF: Final = Backoff(initial_s=0.05, max_s=2.0)
 # do not come back together, and growing, because it may tell every caller the same.
 _OVERLOAD_BACKOFF: Final = Backoff(initial_s=0.5, max_s=8.0)
 
-_KEY_FIELD: Final = "idempotency_key"
+KEY_FIELD: Final = "idempotency_key"
+"""The field of creating requests whose repetition does nothing new."""
+
+REPEATED: Final = "repeated"
+"""Metadata entry, "true", of an error of a call that was sent before and may have had its effect then."""
 
 NEW_KEY_ENTRY: Final = "foliot-new-key"
 """Metadata entry of the first try of a call whose idempotency key was made for it: nobody can have used the key before, so it
@@ -68,9 +72,10 @@ class _Replica:
 class Replicas:
     """All addresses, and which of them calls go to."""
 
-    def __init__(self, addresses: Sequence[str], open_channel: Callable[[str], grpc.aio.Channel]) -> None:
+    def __init__(self, addresses: Sequence[str], open_channel: Callable[[str], grpc.aio.Channel], clock: Clock) -> None:
         self._all = [_Replica(address, open_channel) for address in addresses]
-        self._index = 0
+        # Any replica takes any call: drawn, so that many clients that were given the same list spread over it.
+        self._index = int(clock.random() * len(self._all)) if len(self._all) > 1 else 0
         self._closed = False
 
     @property
@@ -164,12 +169,12 @@ class _Attempts:
             # Any other replica would ask the same leader.
             self._refusals += 1
             if self._failures:
-                error.metadata["repeated"] = "true"
+                error.metadata[REPEATED] = "true"
             await self._pause(error, (error.retry_after_s or 0.0) + _OVERLOAD_BACKOFF.delay(self._refusals, self._clock))
             return
         if error.code is not grpc.StatusCode.UNAVAILABLE:
             if self._failures:
-                error.metadata["repeated"] = "true"
+                error.metadata[REPEATED] = "true"
             raise error
         self._failures += 1
         self._replicas.leave(self.replica)
@@ -189,9 +194,9 @@ def _serialized(request: Message, clock: Clock) -> tuple[bytes, bool]:
     "Encoding", last one wins). So the caller's message stays as it is, and a large one is not copied.
     """
     payload = request.SerializeToString()
-    if _KEY_FIELD not in request.DESCRIPTOR.fields_by_name or getattr(request, _KEY_FIELD):
+    if KEY_FIELD not in request.DESCRIPTOR.fields_by_name or getattr(request, KEY_FIELD):
         return payload, False
-    key_only = type(request)(**{_KEY_FIELD: format_uuid(clock.uuid7())})
+    key_only = type(request)(**{KEY_FIELD: format_uuid(clock.uuid7())})
     return payload + key_only.SerializeToString(), True
 
 
@@ -203,7 +208,7 @@ class _Call(Protocol):
     def cancel(self) -> bool: ...
 
 
-async def _translated(step: Awaitable[Any]) -> Any:
+async def answer_of(step: Awaitable[Any]) -> Any:
     """Await a step of a gRPC call and raise its failure as `FoliotError`."""
     try:
         return await step
@@ -214,7 +219,7 @@ async def _translated(step: Awaitable[Any]) -> Any:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        raise FoliotError(ErrorReason.NO_LEADER, "the server cancelled the call") from None
+        raise server_cancelled() from None
 
 
 class _UnaryMethod:
@@ -239,7 +244,7 @@ class _UnaryMethod:
         while True:
             send = attempts.replica.callable("unary_unary", self._method, None, self._deserialize)
             try:
-                return await _translated(send(payload, timeout=attempts.remaining_s, metadata=entries + mark))
+                return await answer_of(send(payload, timeout=attempts.remaining_s, metadata=entries + mark))
             except FoliotError as error:
                 if self._method in _SENT_ONCE:
                     raise
@@ -276,7 +281,7 @@ class _WatchMethod:
             states = aiter(call)
             try:
                 while True:
-                    state = await _translated(anext(states))
+                    state = await answer_of(anext(states))
                     if timeout is None:
                         attempts.progressed()
                     yield state

@@ -5,6 +5,9 @@ leads: losing the one is losing the other. A process that is stopped keeps its c
 how long the leader has been silent, by PostgreSQL's clock, and has PostgreSQL end the connection of one that is stalled. The
 epoch fences what a leader does that wakes up afterwards. A term ends only by ending everything it had; the next one starts from
 what PostgreSQL holds, as the first did.
+
+A replica that is to stop hands over: it takes no more commands, commits and answers what it took, ends its term, and only then
+gives the lock away, by name and not by closing its connection, so that the next leader begins at once. It does not stand again.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from foliot.kit.backoff import Backoff
-from foliot.kit.lifecycle import Part
+from foliot.kit.lifecycle import Part, run_forever
 from foliot.kit.logs import get_logger
 from foliot_scheduler.actors.leader import LeaderTerm, Term
 from foliot_scheduler.store import election
@@ -50,6 +53,16 @@ class Establish(Protocol):
         """Load the live state over the connection and return the term, ready to run."""
 
 
+class Standby(Protocol):
+    """Keeps ready what a term needs, while another replica leads."""
+
+    async def warm_up(self, conn: Connection[Record]) -> None:
+        """Get ready on the connection that waits for the lock; done again before each wait. Raises StoreError."""
+
+    def cool_down(self) -> None:
+        """Let go of what was kept ready."""
+
+
 class Connect(Protocol):
     """Opens connections outside of the pool."""
 
@@ -66,6 +79,7 @@ class Elector(Part):
         connect: Connect,
         pool: Pool[Record],
         establish: Establish,
+        standby: Standby | None = None,
         leadership: Leadership,
         clock: Clock,
         replica: str,
@@ -76,6 +90,7 @@ class Elector(Part):
         self._connect = connect
         self._pool = pool
         self._establish = establish
+        self._standby = standby
         self._leadership = leadership
         self._clock = clock
         self._replica = replica
@@ -83,8 +98,32 @@ class Elector(Part):
         self._backoff = Backoff(0.05, 2.0, 2.0)
         self._failures = 0
         """Since this replica last led for a while."""
+        self._leave_asked = asyncio.Event()
+        self._left = asyncio.Event()
 
     async def run(self) -> None:
+        """Stand for election until asked to leave, then hand over and stand no more."""
+        standing = asyncio.create_task(self._stand_again_and_again(), name="elector.stand")
+        leaving = asyncio.create_task(self._leave_asked.wait(), name="elector.leave_asked")
+        try:
+            await asyncio.wait({standing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not standing.done():
+                await self._leadership.drain()
+        finally:
+            standing.cancel()
+            leaving.cancel()
+            await asyncio.wait({standing, leaving})
+            self._left.set()
+        if not standing.cancelled():
+            standing.result()
+        await run_forever()
+
+    async def drain(self) -> None:
+        """Hand over: returns when the term is over, with what it took committed, and the lock is another's to take."""
+        self._leave_asked.set()
+        await self._left.wait()
+
+    async def _stand_again_and_again(self) -> None:
         """Stand for election for ever; what ends a term is logged here, once."""
         while True:
             try:
@@ -101,10 +140,6 @@ class Elector(Part):
             self._failures += 1
             await self._clock.sleep(self._backoff.delay(self._failures, self._clock))
 
-    async def drain(self) -> None:
-        """Bring the term to a safe end before the process stops."""
-        await self._leadership.drain()
-
     async def _stand(self) -> None:
         """Wait for the lock and lead once. Whatever happens, the connection is closed: that is what gives the lock away."""
         conn = await self._connect()
@@ -112,15 +147,23 @@ class Elector(Part):
             await election.ensure_row(conn, SHARD)
             watch = asyncio.create_task(self._watch_leader(), name="elector.watch")
             try:
+                await self._get_ready(conn)
                 while not await election.wait_for_lock(conn, SHARD):
                     if watch.done():
                         watch.result()
+                    await self._get_ready(conn)
             finally:
                 watch.cancel()
                 await asyncio.wait([watch])
             await self._lead(conn)
         finally:
+            if self._standby is not None:
+                self._standby.cool_down()
             conn.terminate()
+
+    async def _get_ready(self, conn: Connection[Record]) -> None:
+        if self._standby is not None:
+            await self._standby.warm_up(conn)
 
     async def _lead(self, conn: Connection[Record]) -> None:
         """Become leader, in this order, and lead until the term is over."""
@@ -164,15 +207,13 @@ class Elector(Part):
             await self._clock.sleep(WATCH_EVERY_S)
 
     async def _watch_leader(self) -> None:
-        """Note who leads, and have a stalled leader's connection ended."""
+        """Have a stalled leader's connection ended."""
         while True:
             try:
                 with translated("watch who leads"):
                     conn = await self._pool.acquire()
                 try:
                     seen = await election.read_leadership(conn, SHARD)
-                    if seen is not None:
-                        self._leadership.note_leader(seen.address)
                     if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
                         log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
                 finally:
@@ -191,9 +232,10 @@ async def _unwrap(leader: LeaderTerm[EncodedCommit]) -> None:
 
 
 async def _resign(conn: Connection[Record], epoch: int) -> None:
-    """Say that nobody leads now, so that callers ask again instead of running into a closed door."""
+    """Give the lock away, and say that nobody leads unless the next one has begun already."""
     try:
         async with asyncio.timeout(1.0):
+            await election.release_lock(conn, SHARD)
             await election.resign(conn, SHARD, epoch)
     except (StoreError, TimeoutError) as error:
         log.debug("elector.resign_failed", reason=str(error))

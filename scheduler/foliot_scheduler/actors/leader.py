@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
-from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.errors import NOT_TAKEN, ErrorReason, FoliotError
 from foliot.kit.logs import get_logger
 from foliot.kit.mailbox import Mailbox, MailboxClosed
 from foliot.kit.metrics import Counter, Gauge
@@ -46,6 +46,9 @@ Behind a slow one the backlog grows instead, and callers are told OVERLOADED; el
 UNCOMMITTED_BYTES_MAX = 64 * 1024 * 1024
 """Bytes that commands may add to the next commit before the engine pauses: a tenth of what PostgreSQL takes in one statement, and
 with the largest message on top still less than a second of its work."""
+
+NO_LEADER_RETRY_S = 0.2
+"""When to come back while nobody leads: an election takes tens of milliseconds."""
 
 LARGE = (TriggerJob, RedriveRun, CancelRun)
 """Commands of which one may change 100,000 tasks, which takes 1 to 2 s to commit. Several of them must not become one commit: a
@@ -110,9 +113,11 @@ def _uncommitted(engine: Engine) -> int:
     return max(len(writes.tasks), len(writes.deliveries))
 
 
-def no_leader(retry_after_s: float = 0.2) -> FoliotError:
-    """The error for callers that reach nobody who leads; an election takes tens of milliseconds."""
-    return FoliotError(ErrorReason.NO_LEADER, "no replica leads at the moment", retry_after_s=retry_after_s)
+def no_leader(*, taken: bool = False) -> FoliotError:
+    """The error for callers that reach nobody who leads; `taken` says that their command may have been committed nevertheless."""
+    metadata = {} if taken else {NOT_TAKEN: "true"}
+    message = "no replica leads at the moment"
+    return FoliotError(ErrorReason.NO_LEADER, message, metadata=metadata, retry_after_s=NO_LEADER_RETRY_S)
 
 
 def _standing(worker: Worker) -> str:
@@ -301,12 +306,15 @@ class LeaderTerm(Generic[Encoded]):
                 self._outbox.notify()
 
     def _end(self) -> None:
-        """Tell everybody who waits that the term is over: what they asked for may or may not have taken effect."""
+        """Tell everybody who waits that the term is over: what was being committed may or may not have taken effect."""
         self._mailbox.close()
         left = [envelope.reply for envelope in (*self._drained, *self._put_off, *self._mailbox.drain_nowait())]
         self._drained.clear()
         self._put_off.clear()
-        for future in (*self._in_commit, *self._waiting, *left):
+        for future in self._in_commit:
+            if future is not None and not future.done():
+                future.set_exception(no_leader(taken=True))
+        for future in (*self._waiting, *left):
             if future is not None and not future.done():
                 future.set_exception(no_leader())
         self._in_commit, self._waiting = [], []  # a drain under way need not wait for them any more

@@ -1,4 +1,4 @@
-"""Where this replica stands: whether it leads, and if not, who does. The one door to the leader's term for everybody else."""
+"""Where this replica stands: whether it leads. The one door to the leader's term for everybody else."""
 
 from __future__ import annotations
 
@@ -18,39 +18,28 @@ class Leadership:
 
     def __init__(self) -> None:
         self._term: LeaderTerm[Any] | None = None
-        self._leader_address = ""
         self._elected = asyncio.Event()
+        self._handing_over = False
 
     @property
     def leading(self) -> bool:
-        """Whether this replica leads."""
-        return self._term is not None
+        """Whether this replica leads, and goes on leading: not any more from when it begins to hand over."""
+        return self._term is not None and not self._handing_over
 
     @property
     def epoch(self) -> int:
         """The epoch of this replica's term; 0 while it does not lead."""
         return 0 if self._term is None else self._term.term.epoch
 
-    @property
-    def leader_address(self) -> str:
-        """The address of the replica that leads, as far as is known; empty: none."""
-        return self._leader_address
-
     def begin(self, term: LeaderTerm[Any]) -> None:
         """Lead from now on."""
         self._term = term
-        self.note_leader(term.term.address)
         self._elected.set()
 
     def end(self) -> None:
         """Lead no more."""
         self._term = None
         self._elected.clear()
-        self.note_leader("")
-
-    def note_leader(self, address: str) -> None:
-        """Note where the leader is, as PostgreSQL has it; empty: there is none."""
-        self._leader_address = address
 
     async def wait_leading(self) -> None:
         """Wait until this replica leads."""
@@ -82,6 +71,7 @@ class Leadership:
         return self._term is not None and self._term.knows_task(task_id)
 
     async def drain(self) -> None:
-        """Bring the term, if any, to a safe end: no more commands, everything taken committed."""
+        """Bring the term, if any, to a safe end: no more commands, everything taken committed. The elector then gives it away."""
+        self._handing_over = True
         if self._term is not None:
             await self._term.drain()

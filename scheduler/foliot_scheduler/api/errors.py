@@ -11,6 +11,7 @@ import grpc.aio
 from foliot.kit.errors import ErrorReason, FoliotError, from_rpc_error
 from foliot.kit.ids import format_uuid
 from foliot.kit.logs import get_logger
+from foliot_scheduler.actors.leader import NO_LEADER_RETRY_S
 from foliot_scheduler.core.effects import Refusal
 from foliot_scheduler.store.errors import StoreError
 
@@ -23,9 +24,6 @@ OVERLOADED_RETRY_S: Final = 1.0
 DATABASE_RETRY_S: Final = 1.0
 """When to come back while PostgreSQL is away: a restart takes a few of these."""
 
-NO_LEADER_RETRY_S: Final = 0.2
-"""When to come back while nobody leads: an election takes tens of milliseconds."""
-
 _RETRY_S: Final = {
     ErrorReason.OVERLOADED: OVERLOADED_RETRY_S,
     ErrorReason.DATABASE_UNAVAILABLE: DATABASE_RETRY_S,
@@ -37,11 +35,6 @@ _REASONS: Final = {reason.name.lower(): reason for reason in ErrorReason}
 _RAW_ID: Final = re.compile(r"(?<![0-9a-f-])[0-9a-f]{32}(?![0-9a-f-])")
 
 log = get_logger(__name__)
-
-
-def no_leader() -> FoliotError:
-    """The error for a call that needs the leader while there is none."""
-    return FoliotError(ErrorReason.NO_LEADER, "no replica leads at the moment", retry_after_s=NO_LEADER_RETRY_S)
 
 
 def refused(refusal: Refusal) -> FoliotError:

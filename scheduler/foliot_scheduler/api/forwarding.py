@@ -2,20 +2,20 @@
 
 A client may talk to any replica. The request's bytes go on as they came, with the caller's metadata and what is
 left of its deadline, and so does the answer. A forwarded call is marked and not forwarded again: when leadership
-moves meanwhile, the caller is told to try again rather than passed round.
+moves meanwhile, the replica that passed it on is told so and looks for the leader anew (see `writes`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import grpc
 import grpc.aio
 
 from foliot.client import channel_options
+from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.following import NEW_KEY_ENTRY, answer_of
 from foliot.kit.telemetry import TRACEPARENT, inject_metadata
 from foliot_scheduler.api.calls import FORWARDED_ENTRY, remaining_s
-from foliot_scheduler.api.errors import no_leader
 from foliot_scheduler.api.ports import LeaderAddress
 from foliot_scheduler.store import election
 from foliot_scheduler.store.pool import Pool, translated
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FORWARD_S_MAX: Final = 30.0
 """Deadline of a forwarded call whose caller named none."""
 
-# What belongs to the caller's own connection.
-_HOP_ENTRIES: Final = frozenset({"user-agent", "content-type", "te", TRACEPARENT, FORWARDED_ENTRY})
+# What belongs to the caller's own connection, or is said anew.
+_HOP_ENTRIES: Final = frozenset({"user-agent", "content-type", "te", TRACEPARENT, FORWARDED_ENTRY, NEW_KEY_ENTRY})
 
 
 def open_plain_channel(address: str) -> grpc.aio.Channel:
@@ -67,7 +67,7 @@ def leader_finder(pool: Pool, shard: int) -> FindLeader:
     return find
 
 
-class _Peer:
+class Peer:
     """A replica that leads, or led."""
 
     __slots__ = ("address", "calls", "channel")
@@ -82,35 +82,39 @@ class _Peer:
 class Forwarder:
     """Passes calls on to the leader; remembers where it is until a call fails there."""
 
-    def __init__(
-        self,
-        *,
-        own_address: str,
-        find_leader: FindLeader,
-        open_channel: Callable[[str], grpc.aio.Channel] = open_plain_channel,
-    ) -> None:
-        self._own_address = own_address
-        self._find_leader = find_leader
+    def __init__(self, open_channel: Callable[[str], grpc.aio.Channel] = open_plain_channel) -> None:
         self._open_channel = open_channel
-        self._current: _Peer | None = None
-        self._former: list[_Peer] = []
+        self._current: Peer | None = None
+        self._former: list[Peer] = []
 
-    async def forward(self, path: str, raw: bytes, call: Call, context: ServicerContext) -> bytes:
-        """Answer a call by the leader's answer. Raises AioRpcError with its status, or FoliotError NO_LEADER."""
-        if call.forwarded:
-            raise no_leader()
-        peer = self._current or await self._find()
+    @property
+    def current(self) -> Peer | None:
+        """The leader as of the last call that went well; None: it has to be looked for."""
+        return self._current
+
+    def follow(self, address: str) -> Peer:
+        """Pass calls on to the replica with this address from now on."""
+        if self._current is None or self._current.address != address:
+            self._retire()
+            self._current = Peer(address, self._open_channel(address))
+        return self._current
+
+    async def forward(self, peer: Peer, path: str, raw: bytes, call: Call, context: ServicerContext) -> bytes:
+        """Answer a call by the peer's answer. Raises FoliotError as the peer did; a peer that does not answer or lead is left."""
         left_s = remaining_s(context)
+        passed_on = _passed_on(context.invocation_metadata() or ())
+        mark = ((NEW_KEY_ENTRY, "1"),) if call.key_is_new else ()
         peer.calls += 1
         try:
-            answer: bytes = await peer.channel.unary_unary(path, None, None)(
+            answering = peer.channel.unary_unary(path, None, None)(
                 raw,
                 timeout=FORWARD_S_MAX if left_s is None else left_s,
-                metadata=(*_passed_on(context.invocation_metadata() or ()), *inject_metadata(), (FORWARDED_ENTRY, "1")),
+                metadata=(*passed_on, *inject_metadata(), (FORWARDED_ENTRY, "1"), *mark),
             )
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._leave(peer)
+            answer: bytes = await answer_of(answering)
+        except FoliotError as error:
+            if error.reason is ErrorReason.NO_LEADER and self._current is peer:
+                self._retire()
             raise
         finally:
             peer.calls -= 1
@@ -119,27 +123,16 @@ class Forwarder:
 
     async def close(self) -> None:
         """Close the channels; calls under way on them fail."""
-        peers = [*self._former, *([self._current] if self._current else [])]
-        self._current, self._former = None, []
+        self._retire()
+        peers, self._former = self._former, []
         for peer in peers:
             await peer.channel.close(None)
 
-    async def _find(self) -> _Peer:
-        found = await self._find_leader()
-        if found is None or not found.address or found.address == self._own_address:
-            # Our own name there means that we have just stopped leading, or are about to begin.
-            raise no_leader()
-        if self._current is None or self._current.address != found.address:
-            if self._current is not None:
-                self._former.append(self._current)
-            self._current = _Peer(found.address, self._open_channel(found.address))
-        return self._current
-
-    def _leave(self, peer: _Peer) -> None:
-        """Look for the leader anew with the next call."""
-        if self._current is peer:
+    def _retire(self) -> None:
+        """Have the present peer's channel closed once its calls have ended."""
+        if self._current is not None:
+            self._former.append(self._current)
             self._current = None
-            self._former.append(peer)
 
     async def _close_idle(self) -> None:
         idle = [peer for peer in self._former if not peer.calls]

@@ -1,10 +1,9 @@
 """What every call passes on its way in and out.
 
-In order: there is room for the call or not, the caller is known and let in or not, a span is opened, a write that
-reached a replica that does not lead is forwarded, the request is parsed, the service answers, and whatever it raised
-becomes a status. The handlers take and give bytes, so that forwarding touches no message and malformed requests get an
-answer of ours; they are made once for each method, because gRPC's own interceptors are looked up and chained anew for
-every call.
+In order: there is room for the call or not, the caller is known and let in or not, a span is opened, a write is brought
+to the leader (see `writes`), the request is parsed, the service answers, and whatever it raised becomes a status. The
+handlers take and give bytes, so that forwarding touches no message and malformed requests get an answer of ours; they
+are made once for each method, because gRPC's own interceptors are looked up and chained anew for every call.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, TypeVar
 
 import grpc
@@ -29,6 +29,7 @@ from foliot_scheduler.api.credentials import RECHECK_S
 from foliot_scheduler.api.errors import to_foliot_error
 from foliot_scheduler.api.rooms import Room, Rooms
 from foliot_scheduler.api.wire import parse_request
+from foliot_scheduler.api.writes import Write, Writes
 from foliot_scheduler.core.access import Access
 from foliot_scheduler.store.errors import StoreError
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
     from foliot.kit.clock import Clock
-    from foliot_scheduler.api.forwarding import Forwarder
-    from foliot_scheduler.api.ports import LeaderPort, ServeWork, ServicerContext
+    from foliot_scheduler.api.ports import ServeWork, ServicerContext
 
 CALL_S_MAX: Final = 60.0
 """How long a call may take, whatever its deadline: twice what the client of this project gives its calls, and half of what the
@@ -73,18 +73,12 @@ class Service(Protocol):
 class Passage:
     """Makes gRPC's handlers of services."""
 
-    def __init__(
-        self,
-        *,
-        leader: LeaderPort,
-        forwarder: Forwarder,
-        clock: Clock,
-        reader: CallReader | None = None,
-        rooms: Rooms | None = None,
-    ) -> None:
-        """Take who lets callers in (without one, authentication is off), and how many calls go on at once."""
-        self._leader = leader
-        self._forwarder = forwarder
+    def __init__(self, *, writes: Writes, clock: Clock, reader: CallReader | None = None, rooms: Rooms | None = None) -> None:
+        """Take who brings writes to the leader, who lets callers in (without one: anybody may come), and how many calls go on."""
+        self._writes = writes
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._clock = clock
         self._reader = reader or CallReader()
         self._rooms = rooms or Rooms()
@@ -97,6 +91,19 @@ class Passage:
             descriptor.full_name,
             {method.name: self._handler(service, method) for method in descriptor.methods},
         )
+
+    async def wait_idle(self) -> None:
+        """Wait until no call of one request and one answer is under way."""
+        await self._idle.wait()
+
+    def _begin(self) -> None:
+        self._under_way += 1
+        self._idle.clear()
+
+    def _end(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
 
     def _handler(self, service: Service, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
         function = getattr(service, method.name)
@@ -121,19 +128,18 @@ class Passage:
     ) -> grpc.RpcMethodHandler[Any, Any]:
         path = f"/{method.containing_service.full_name}/{method.name}"
         audited = f"{method.containing_service.name}/{method.name}" if is_audited(access) else ""
-        leader, forwarder, read_call = self._leader, self._forwarder, self._reader.read_call
+        carry_out, read_call = self._writes.carry_out, self._reader.read_call
         rooms = self._rooms
         room = rooms.writes if writes else rooms.reads
 
-        async def answer(raw: bytes, context: ServicerContext, call: Call) -> bytes:
-            if writes and not leader.leading:
-                return await forwarder.forward(path, raw, call, context)
+        async def answer(raw: bytes, call: Call) -> bytes:
             request = parse_request(request_type, raw)
             async with asyncio.timeout(CALL_S_MAX):
                 return (await function(request, call)).SerializeToString()
 
         async def serve(raw: bytes, context: ServicerContext) -> bytes:
             passing = _Passing(method, context, self._clock)
+            self._begin()
             try:
                 passing.enter(room)
                 passing.hold(rooms, len(raw))
@@ -141,13 +147,17 @@ class Passage:
                 if audited:
                     begin_wish(call, audited, passing.metadata)
                 with passing.span():
-                    response = await answer(raw, context, call)
+                    if writes:
+                        response = await carry_out(Write(path, raw, request_type, partial(answer, raw)), call, context)
+                    else:
+                        response = await answer(raw, call)
                 passing.status = "OK"
                 return response
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 await passing.fail(error)
             finally:
                 passing.end()
+                self._end()
 
         return grpc.unary_unary_rpc_method_handler(serve)
 

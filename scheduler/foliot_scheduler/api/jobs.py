@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.telemetry import current_traceparent
 from foliot.v1 import job_pb2
+from foliot_scheduler.actors.leader import no_leader
 from foliot_scheduler.api import messages
 from foliot_scheduler.api.answers import find_repeated
-from foliot_scheduler.api.errors import no_leader
 from foliot_scheduler.api.job_records import job_record, planned, restored
 from foliot_scheduler.api.previews import preview
 from foliot_scheduler.api.requests import (

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.telemetry import current_traceparent
 from foliot.v1 import run_pb2
+from foliot_scheduler.actors.leader import no_leader
 from foliot_scheduler.api import messages
 from foliot_scheduler.api.answers import find_repeated
-from foliot_scheduler.api.errors import no_leader, refused
+from foliot_scheduler.api.errors import refused
 from foliot_scheduler.api.job_records import job_record
 from foliot_scheduler.api.requests import (
     PAGE_SIZE_MAX,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,8 +25,12 @@ MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 PING_INTERVAL_S_MIN: Final = 5
 """How often clients may ping without being thought abusive; ours do every 10 s."""
 
-STOP_GRACE_S: Final = 1.0
-"""What calls still under way are given when the server stops; whoever drains before that has waited longer."""
+STOP_GRACE_S: Final = 5.0
+"""What calls still under way are given when the server stops: longer than writes wait for the next leader. Streams are not waited
+for; whoever reads one takes it up again elsewhere."""
+
+LAST_CALLS_S: Final = 0.1
+"""What calls are given that had come in and not begun when the last other one ended."""
 
 log = get_logger(__name__)
 
@@ -109,9 +114,16 @@ class GrpcServer(Part):
         await self._health.enter_graceful_shutdown()
 
     async def on_stop(self) -> None:
-        """Close the port and end what is still under way."""
+        """Close the port, let the calls end that are under way, and end what streams there are."""
         if self._server is not None:
-            await self._server.stop(STOP_GRACE_S)
+            stopping = asyncio.ensure_future(self._server.stop(STOP_GRACE_S))
+            idle = asyncio.ensure_future(self._passage.wait_idle())
+            try:
+                await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+                await self._server.stop(LAST_CALLS_S)
+                await stopping
+            finally:
+                idle.cancel()
         await self._forwarder.close()
 
 

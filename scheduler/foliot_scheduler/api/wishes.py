@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from foliot.kit.errors import ErrorReason, FoliotError
 from foliot.kit.ids import parse_uuid
-from foliot_scheduler.api.errors import no_leader, refused
+from foliot_scheduler.actors.leader import no_leader
+from foliot_scheduler.api.errors import refused
 from foliot_scheduler.core.effects import Refusal
 from foliot_scheduler.core.transitions import ENDED_TASK_STATES
 from foliot_scheduler.core.types import TaskId

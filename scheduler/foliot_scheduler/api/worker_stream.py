@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from foliot.kit.errors import ErrorReason, FoliotError
+from foliot.kit.lifecycle import run_forever
 from foliot.kit.logs import get_logger
 from foliot.v1 import spec_pb2, worker_pb2
 from foliot_scheduler.actors.sessions import Session, Sessions, messages_of, tokens_of
@@ -19,6 +20,7 @@ from foliot_scheduler.core.access import TRUSTED, Caller
 from foliot_scheduler.core.effects import Repeated
 from foliot_scheduler.core.model import Kind, Outcome, Resources, WorkerProfile
 from foliot_scheduler.core.types import Micros, Token, WorkerId
+from foliot_scheduler.store.errors import StoreError
 
 if TYPE_CHECKING:
     import grpc
@@ -26,12 +28,17 @@ if TYPE_CHECKING:
     from foliot.kit.clock import Clock
     from foliot_scheduler.actors.leadership import Leadership
     from foliot_scheduler.api.calls import Call
+    from foliot_scheduler.api.whereabouts import Whereabouts
     from foliot_scheduler.core.state import CoreSettings
 
     Context = grpc.aio.ServicerContext[worker_pb2.WorkRequest, worker_pb2.WorkResponse]
 
 HELLO_WITHIN_S = 5.0
 """A stream that says nothing for so long is closed: half-open connections must not pile up."""
+
+LEADER_WITHIN_S = 2.0
+"""How long a worker is kept waiting for a leader: longer than a fail-over takes, well within the 5 s that it gives its hello and
+the life of its leases."""
 
 CAPACITY_MAX = 100_000
 HELD_MAX = 200_000
@@ -67,9 +74,19 @@ def violation(message: str) -> FoliotError:
 class WorkStreams:
     """Serves WorkerService.Work."""
 
-    def __init__(self, *, leadership: Leadership, sessions: Sessions, settings: CoreSettings, clock: Clock, replica: str) -> None:
+    def __init__(
+        self,
+        *,
+        leadership: Leadership,
+        whereabouts: Whereabouts,
+        sessions: Sessions,
+        settings: CoreSettings,
+        clock: Clock,
+        replica: str,
+    ) -> None:
         """Take who leads, where sessions are kept, and the numbers that workers are told."""
         self._leadership = leadership
+        self._whereabouts = whereabouts
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
@@ -80,9 +97,8 @@ class WorkStreams:
         hello = await self._read_hello(context)
         if hello is None:
             return
-        if not self._leadership.leading:
-            redirect = worker_pb2.Redirect(address=self._leadership.leader_address)
-            await context.write(worker_pb2.WorkResponse(redirect=redirect))
+        if not self._leadership.leading and (elsewhere := await self._await_leader()) is not None:
+            await context.write(worker_pb2.WorkResponse(redirect=worker_pb2.Redirect(address=elsewhere)))
             return
         profile = profile_of(hello, call.caller)
         project = None if call.caller.any_project else call.caller.project
@@ -99,6 +115,19 @@ class WorkStreams:
         finally:
             self._sessions.forget(session)
             self._post_if_leading(commands.WorkerLeft(session.number, session.worker_id))
+
+    async def _await_leader(self) -> str | None:
+        """Keep a worker waiting until somebody leads: return where, or nothing if nobody does in time; None: this replica leads.
+
+        So a worker whose leader has died needs to come back once only, whichever replica it comes to, and is welcomed by the next
+        leader the moment that one begins.
+        """
+        try:
+            found = await self._whereabouts.wait(LEADER_WITHIN_S)
+        except (FoliotError, StoreError) as error:
+            log.debug("work_stream.no_leader", reason=str(error))
+            return ""
+        return None if found is None else found.address
 
     async def _read_hello(self, context: Context) -> worker_pb2.Hello | None:
         try:
@@ -136,7 +165,7 @@ class WorkStreams:
         while True:
             message: object = await context.read()
             if not isinstance(message, worker_pb2.WorkRequest):
-                return  # the worker has closed its side
+                return None  # the worker has closed its side
             command = command_of(message, session)
             while True:
                 try:
@@ -144,7 +173,9 @@ class WorkStreams:
                     break
                 except FoliotError as error:
                     if error.reason is not ErrorReason.OVERLOADED:
-                        return  # the term is over: the session has been told
+                        # The term takes no more. The stream stays open for what its last commits still have to say, and the
+                        # term's end ends it; what was not heard here is said again to the next leader.
+                        return await run_forever()
                 await self._clock.sleep(RETRY_POST_S)
 
     def _post_if_leading(self, command: commands.Command) -> None:

@@ -174,12 +174,13 @@ class Committer:
     The connection should have the settings `pool.ONE_WRITER`.
     """
 
-    def __init__(self, connection: Connection, shard: int, epoch: int) -> None:
+    def __init__(self, connection: Connection, shard: int, epoch: int, *, prepared: bool = False) -> None:
+        """Take the connection, and whether `prepare_commits` has been done on it."""
         self._connection = connection
         self._shard = shard
         self._epoch = epoch
         self._versions: dict[JobId, int] = {}
-        self._prepared = False
+        self._prepared = prepared
 
     def encode(self, writes: WriteSet) -> EncodedCommit:
         """Take the rows of a set as they stand now, and note in the objects where their rows will be."""
@@ -248,19 +249,10 @@ class Committer:
         return await election.renew(self._connection, self._shard, self._epoch)
 
     async def prepare(self) -> None:
-        """Make the connection ready; the first commit does it if nobody did before.
-
-        Everyday statements are planned here, so that the first of each is not much slower than the next.
-        """
-        if self._prepared:
-            return
-        names = [group.name for group in GROUPS]
-        with translated("prepare commits"):
-            arrays.register(self._connection)
-            for groups in _EVERYDAY:
-                mask = sum(1 << names.index(name) for name in groups)
-                await self._connection.fetchrow(*_empty(statement(mask), self._shard), timeout=PREPARE_TIMEOUT_S)
-        self._prepared = True
+        """Make the connection ready, unless that was said to be done; the first commit does it if nobody did before."""
+        if not self._prepared:
+            await prepare_commits(self._connection, self._shard)
+            self._prepared = True
 
     def _unknown_versions(self, jobs: Iterable[Job]) -> list[Job]:
         """Pick the jobs whose current version this committer has not written."""
@@ -271,6 +263,19 @@ class Committer:
         for job in unknown:
             versions[job.id] = job.version
         return unknown
+
+
+async def prepare_commits(connection: Connection, shard: int) -> None:
+    """Make a connection ready for a committer: before its term begins if possible, as it takes tens of milliseconds.
+
+    Everyday statements are planned here, so that the first of each is not much slower than the next. Nothing is written.
+    """
+    names = [group.name for group in GROUPS]
+    with translated("prepare commits"):
+        arrays.register(connection)
+        for groups in _EVERYDAY:
+            mask = sum(1 << names.index(name) for name in groups)
+            await connection.fetchrow(*_empty(statement(mask), shard), timeout=PREPARE_TIMEOUT_S)
 
 
 def task_rows(writes: WriteSet) -> tuple[list[Any], ...]:
@@ -336,6 +341,21 @@ _EVERYDAY: Final = (
     ("end_task", "close_batch", "add_rollup", "add_count", "count_worker"),
     ("insert_task", "end_task", "open_batch", "close_batch", "add_rollup", "add_count", "count_worker"),
     ("insert_task", "put_answer", "open_batch", "add_count", "count_worker", "insert_audit"),
+    (
+        "insert_task",
+        "put_answer",
+        "end_task",
+        "open_batch",
+        "close_batch",
+        "add_rollup",
+        "add_count",
+        "count_worker",
+        "insert_audit",
+    ),
+    # What a term that takes over begins with: its workers come back, and callers have waited.
+    ("upsert_worker",),
+    ("insert_task", "put_answer", "add_count", "insert_audit"),
+    ("insert_task", "put_answer", "open_batch", "upsert_worker", "add_count", "insert_audit"),
 )
 
 

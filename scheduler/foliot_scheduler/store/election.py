@@ -90,8 +90,14 @@ async def renew(conn: Connection, shard: int, epoch: int) -> Micros:
     return proven_at
 
 
+async def release_lock(conn: Connection, shard: int) -> None:
+    """Give the shard's lock to whoever waits for it, at once; the epoch's holder must commit nothing any more."""
+    with translated("release the leader's lock"):
+        await conn.execute(_SQL["release_lock"], shard, timeout=ANSWER_WITHIN_S)
+
+
 async def resign(conn: Connection, shard: int, epoch: int) -> None:
-    """Leave a term in good order; the lock goes with the connection."""
+    """Say that a term was left in good order, if no other has begun since."""
     with translated("resign"):
         await conn.execute(_SQL["resign"], shard, epoch, timeout=ANSWER_WITHIN_S)
 

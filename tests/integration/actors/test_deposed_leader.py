@@ -41,7 +41,14 @@ async def replica(url: str, pool: Pool, name: str) -> AsyncIterator[tuple[Leader
 
     establish = Establisher(connect=connect, sessions=Sessions(), clock=clock, settings=CoreSettings(), shard=SHARD)
     elector = Elector(
-        connect=connect, pool=pool, establish=establish, leadership=leadership, clock=clock, replica=name, address=name
+        connect=connect,
+        pool=pool,
+        establish=establish,
+        standby=establish,
+        leadership=leadership,
+        clock=clock,
+        replica=name,
+        address=name,
     )
     async with elector:
         yield leadership, elector

@@ -27,8 +27,10 @@ from foliot_scheduler.api.server import GrpcServer
 from foliot_scheduler.api.system import SystemService
 from foliot_scheduler.api.tasks import TaskService
 from foliot_scheduler.api.webhooks import WebhookService
+from foliot_scheduler.api.whereabouts import Whereabouts
 from foliot_scheduler.api.worker_stream import WorkStreams
 from foliot_scheduler.api.workers import WorkerService
+from foliot_scheduler.api.writes import Writes
 from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.specs.tasks import TaskPlans
 from foliot_scheduler.store.pool import ONE_WRITER, Pool, open_connection
@@ -117,9 +119,13 @@ async def replica(
     async def connect() -> Connection[Record]:
         return await open_connection(database_url, settings=ONE_WRITER)
 
-    streams = WorkStreams(leadership=leadership, sessions=sessions, settings=SETTINGS, clock=clock, replica="r1")
-    forwarder = Forwarder(own_address="", find_leader=leader_finder(pool, SHARD))
-    passage = Passage(leader=leadership, forwarder=forwarder, clock=clock, reader=CallReader(authenticator))
+    forwarder = Forwarder()
+    whereabouts = Whereabouts(leader=leadership, find=leader_finder(pool, SHARD), own_address="", clock=clock)
+    writes = Writes(leader=leadership, forwarder=forwarder, whereabouts=whereabouts, clock=clock)
+    streams = WorkStreams(
+        leadership=leadership, whereabouts=whereabouts, sessions=sessions, settings=SETTINGS, clock=clock, replica="r1"
+    )
+    passage = Passage(writes=writes, clock=clock, reader=CallReader(authenticator))
     server = GrpcServer(
         listen=HostPort("127.0.0.1", 0),
         services=services_of(leadership, pool, streams, authenticator.forget if authenticator else lambda: None),  # type: ignore[arg-type] # a list of several classes

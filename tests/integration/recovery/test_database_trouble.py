@@ -187,10 +187,6 @@ async def wait_for_a_commit_that_waits(pool: Pool) -> None:
         await SystemClock().sleep(POLL_S)
 
 
-RECORDED = {Cut.BEFORE_SENDING: {0}, Cut.UNDER_WAY: {0, 1}, Cut.BEFORE_ANSWER: {1}}
-"""How often a task may be recorded whose commit's connection was cut then."""
-
-
 @pytest.mark.parametrize("cut", Cut, ids=lambda cut: cut.name.lower())
 async def test_a_commit_whose_connection_is_cut_took_effect_once_or_not_at_all(
     proxy: TcpProxy, proxied_url: str, pool: Pool, cut: Cut
@@ -206,17 +202,16 @@ async def test_a_commit_whose_connection_is_cut_took_effect_once_or_not_at_all(
                 await proxy.passed_on.wait()
                 await wait_for_a_commit_that_waits(pool)
                 proxy.cut_once.set()
-                refusal = await asyncio.gather(call, return_exceptions=True)
         else:
-            refusal = await asyncio.gather(caller.submit_once(MARKED, key="k"), return_exceptions=True)
-        assert isinstance(refusal[0], FoliotError)
-        assert refusal[0].reason is ErrorReason.NO_LEADER
-        assert refusal[0].retry_after_s
-
-        # The next term finds out which it was: the same wish under the same key is granted once.
+            call = asyncio.create_task(caller.submit_once(MARKED, key="k"))
+        # The replica tries again in its next term, which finds out by the key whether it took effect. One that takes too long to
+        # lead again leaves that to the caller.
+        answer = await asyncio.gather(call, return_exceptions=True)
         await until(lambda: caller.epoch > epoch)
-        assert (await recorded(pool))[MARKED] in RECORDED[cut]
-        await caller.submit_once(MARKED, key="k")
+        if isinstance(answer[0], FoliotError):
+            assert answer[0].reason is ErrorReason.NO_LEADER
+            assert answer[0].retry_after_s
+            await caller.submit_once(MARKED, key="k")
         assert await recorded(pool) == {"first": 1, MARKED: 1}
 
 

@@ -7,13 +7,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from foliot.kit.clock import SystemClock
 from foliot.kit.setting_values import HostPort
 from foliot.kit.settings import SettingsError
-from foliot_scheduler.api.forwarding import Forwarder
-from foliot_scheduler.api.interceptors import Passage
 from foliot_scheduler.api.server import GrpcServer
-from tests.unit.api.api_support import Cluster, ScriptedLeader, replica
+from tests.unit.api.api_support import ScriptedLeader, passage_of, replica
 from tests.unit.api.test_interceptors import GET, EchoRuns
 
 
@@ -42,8 +39,7 @@ async def test_reflection_lists_the_services() -> None:
 async def test_a_port_in_use_names_the_option_and_the_address() -> None:
     async with replica([EchoRuns()], ScriptedLeader()) as here:
         listen = HostPort("127.0.0.1", here.server.bound_port)
-        forwarder = Forwarder(own_address="", find_leader=Cluster().find)
-        passage = Passage(leader=ScriptedLeader(), forwarder=forwarder, clock=SystemClock())
+        passage, forwarder = passage_of(ScriptedLeader())
         server = GrpcServer(listen=listen, services=[EchoRuns()], passage=passage, forwarder=forwarder)
         with pytest.raises(SettingsError, match=f"grpc: cannot listen on {here.address}") as caught:
             await server.start()
@@ -59,8 +55,7 @@ async def test_a_request_over_the_limit_is_refused() -> None:
 async def test_a_stopped_server_frees_its_port() -> None:
     async with replica([EchoRuns()], ScriptedLeader()) as here:
         port = here.server.bound_port
-    forwarder = Forwarder(own_address="", find_leader=Cluster().find)
-    passage = Passage(leader=ScriptedLeader(), forwarder=forwarder, clock=SystemClock())
+    passage, forwarder = passage_of(ScriptedLeader())
     listen = HostPort("127.0.0.1", port)
     async with GrpcServer(listen=listen, services=[EchoRuns()], passage=passage, forwarder=forwarder) as again:
         assert again.bound_port == port

@@ -15,7 +15,7 @@ import pytest
 import foliot
 from foliot import Client, ErrorReason, FieldViolation, FoliotError, Tls
 from foliot.client import MESSAGE_BYTES_MAX
-from foliot.kit.clock import ManualClock
+from foliot.kit.clock import ManualClock, SystemClock
 from foliot.kit.errors import abort
 from foliot.kit.ids import parse_uuid
 from foliot.kit.telemetry import configure_tracing, get_tracer
@@ -119,8 +119,23 @@ async def serving(*replicas: Replica) -> AsyncIterator[list[str]]:
             await server.stop(None)
 
 
+class FirstClock(SystemClock):
+    """Draws the least: clients begin at the first address, and pause for no time."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+class LastClock(SystemClock):
+    """Draws the most: clients begin at the last address."""
+
+    def random(self) -> float:
+        return 0.999
+
+
 @contextlib.asynccontextmanager
 async def connected(*replicas: Replica, **options: Any) -> AsyncIterator[Client]:
+    options.setdefault("clock", FirstClock())
     async with serving(*replicas) as addresses, Client(addresses, **options) as client:
         yield client
 
@@ -182,11 +197,30 @@ async def test_a_replica_without_a_leader_is_left_for_the_next() -> None:
     assert first.submitted[0].idempotency_key == second.submitted[0].idempotency_key
 
 
+async def test_clients_spread_over_the_replicas() -> None:
+    replicas = [Replica(), Replica(), Replica()]
+    async with serving(*replicas) as addresses:
+        async with Client(addresses, clock=FirstClock()) as client:
+            assert (await client.tasks.SubmitTask(REQUEST)).task.id == addresses[0]
+        async with Client(addresses, clock=LastClock()) as client:
+            assert (await client.tasks.SubmitTask(REQUEST)).task.id == addresses[2]
+
+
+async def test_a_call_that_the_server_gives_up_goes_to_the_next() -> None:
+    async def give_up(context: Context) -> None:
+        await context.abort(grpc.StatusCode.CANCELLED, "")
+
+    first, second = Replica(), Replica()
+    first.failures = [give_up]
+    async with connected(first, second) as client:
+        assert (await client.tasks.SubmitTask(REQUEST)).task.id == second.address
+
+
 async def test_a_dead_address_is_left_for_the_next() -> None:
     gone, alive = Replica(), Replica()
     async with serving(gone):
         pass
-    async with serving(alive), Client([gone.address, alive.address]) as client:
+    async with serving(alive), Client([gone.address, alive.address], clock=FirstClock()) as client:
         assert (await client.tasks.SubmitTask(REQUEST)).task.id == alive.address
 
 
@@ -195,7 +229,7 @@ async def test_a_server_that_stops_in_the_middle_of_a_call_is_left_for_the_next(
     stopping.hold = True
     async with serving(other):
         async with serving(stopping):
-            client = Client([stopping.address, other.address])
+            client = Client([stopping.address, other.address], clock=FirstClock())
             call = asyncio.ensure_future(client.tasks.SubmitTask(REQUEST))
             await stopping.called.wait()
         async with client:
@@ -260,11 +294,14 @@ def overloaded(retry_after_s: float) -> Failing:
 
 
 async def test_an_overloaded_scheduler_is_asked_again_after_the_delay_it_told_and_never_sooner() -> None:
-    first, second = Replica(), Replica()
-    first.failures = [overloaded(3.0), overloaded(3.0)]
+    replicas = Replica(), Replica()
+    for replica in replicas:
+        replica.failures = [overloaded(3.0), overloaded(3.0)]
     clock = ManualClock()
-    async with connected(first, second, clock=clock) as client:
+    async with connected(*replicas, clock=clock) as client:
         call = asyncio.ensure_future(client.tasks.SubmitTask(REQUEST))
+        await clock.wait_sleepers(1)
+        (first,) = (replica for replica in replicas if replica.submitted)
         for tries in (1, 2):
             await clock.wait_sleepers(1)
             assert len(first.submitted) == tries

@@ -20,6 +20,9 @@ UPDATE leadership SET leader = $3, address = $4, renewed_at = now() WHERE shard 
 -- renew: prove a term, say that its leader is alive, and tell it the time
 UPDATE leadership SET renewed_at = clock_timestamp() WHERE shard = $1 AND epoch = $2 RETURNING renewed_at
 
+-- release_lock: give the shard's lock away
+SELECT pg_advisory_unlock(1718578281, $1)
+
 -- resign: leave a term, so that nobody is sent to a replica that has stopped
 UPDATE leadership SET leader = '', address = '' WHERE shard = $1 AND epoch = $2
 
