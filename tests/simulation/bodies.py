@@ -32,7 +32,7 @@ MANNERS: Final[dict[str, tuple[tuple[float, ...], tuple[spec_pb2.Outcome.ValueTy
     "plain": ((0.001, 0.01, 0.2, 1.0, 7.0), (*(SUCCEEDED,) * 6, FAILED, spec_pb2.OUTCOME_NON_RETRYABLE)),
     "failing": ((0.001, 0.01, 0.2), (*(FAILED,) * 5, SUCCEEDED, SUCCEEDED, spec_pb2.OUTCOME_NON_RETRYABLE)),
     "slow": ((1.0, 6.0, 20.0), (SUCCEEDED,)),
-    "stubborn": ((1.0, 50.0), (SUCCEEDED,)),
+    "stubborn": ((1.0, 1.0, 1.0, 45.0), (SUCCEEDED,)),
     "saving": ((2.0, 7.0), (*(SUCCEEDED,) * 2, FAILED)),
 }
 """How long attempts take in seconds, and how they end. `slow` ones run into their timeouts, `stubborn` ones heed no wish to stop,

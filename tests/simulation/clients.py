@@ -135,7 +135,7 @@ class Client(Caller):
             await self._submit_many([self._order() for _ in range(self._dice.pick((1, 2, 10)))])
 
     async def _bulk(self) -> None:
-        await self._submit_many([self._order() for _ in range(self._dice.pick((20, 60)))])
+        await self._submit_many([self._order() for _ in range(self._dice.pick((20, 40)))])
 
     async def _chain(self) -> None:
         """A task that waits for others that were promised."""

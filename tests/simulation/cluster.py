@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from foliot.kit.lifecycle import Part
 
-SETTINGS: Final = CoreSettings(lost_attempts_max=50, live_tasks_max=5_000, misfire_after=Span(12 * SECOND), fire_all_max=10)
+SETTINGS: Final = CoreSettings(lost_attempts_max=50, live_tasks_max=5_000, misfire_after=Span(6 * SECOND), fire_all_max=10)
 """Misfires come early, so that the faults of a story make some."""
 
 RETIRE_S: Final = 10.0
