@@ -223,8 +223,8 @@ def test_up_takes_tokens_of_an_issuer(tmp_path: Path) -> None:
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     nobody = HostPort("127.0.0.1", free_port())
-    monkeypatch.setattr("foliot_gateway.cli.keys.HINT_AFTER_S", 0.0)
-    monkeypatch.setattr("foliot_gateway.cli.keys.Client", functools.partial(Client, timeout_s=0.5))
+    monkeypatch.setattr("foliot_gateway.cli.asking.HINT_AFTER_S", 0.0)
+    monkeypatch.setattr("foliot_gateway.cli.asking.Client", functools.partial(Client, timeout_s=0.5))
     assert list_(KeysSettings(scheduler=(nobody,), api_key="fol_any")) == 1
     waiting, error = capfd.readouterr().err.splitlines()
     assert f"no answer from {nobody} yet" in waiting
