@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.chaos.checker import check
 from tests.chaos.history import History, decode, encode
+from tests.chaos.nemesis import KINDS
 from tests.chaos.planted import Plant
 from tests.chaos.report import as_json, as_table
 from tests.chaos.run import Plan, run
@@ -24,11 +25,12 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=10.0, help="seconds from one fault to the next")
     parser.add_argument("--folder", type=Path, help="where data, logs and evidence are kept; a temporary one by default")
     parser.add_argument("--bug", type=Plant, choices=list(Plant), metavar="NAME", help="plant a bug: see planted.py")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, metavar="FAULT", help="kinds of faults to draw from")
     parser.add_argument("--judge", type=Path, metavar="FILE", help="make no run; judge the history.json of an earlier one")
     given = parser.parse_args()
     # However it is asked to end, it takes its processes with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = Plan(given.seconds, given.seed, given.every, plant=given.bug)
+    plan = Plan(given.seconds, given.seed, given.every, tuple(given.only), given.bug)
     history = _make(plan, given.folder) if given.judge is None else decode(given.judge.read_bytes())
     verdict = check(history)
     print(as_table(history, verdict))
