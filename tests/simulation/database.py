@@ -8,10 +8,9 @@ be lost after it did; a connection can break at any time; the server can be away
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
@@ -20,6 +19,7 @@ from foliot_scheduler.store import commit as commits
 from foliot_scheduler.store import counts, election, rollups
 from foliot_scheduler.store.errors import Fenced, StoreUnavailable
 from tests.simulation.rows import Shelf
+from tests.simulation.virtual import NOBODY
 from tests.unit.core.dice import Dice
 from tests.unit.core.fake_journal import Encoded, FakeJournal
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from foliot_scheduler.store.recovery import LiveRows
     from tests.simulation.virtual import Process, VirtualClock
 
+T = TypeVar("T")
+
 _STATEMENT: Final = {election._SQL[name]: name for name in ("ensure_row", "wait_for_lock", "take_epoch", "announce", "renew")} | {
     election._SQL[name]: name for name in ("resign", "release_lock", "read_leadership", "end_stalled")
 }
@@ -37,9 +39,6 @@ _STATEMENT: Final = {election._SQL[name]: name for name in ("ensure_row", "wait_
 
 KEEPALIVE_S: Final = 5.0
 """How long a connection lives whose other end is silent (the store's `KEEPALIVE`, and its `ANSWER_WITHIN_S`)."""
-
-_NOBODY: Final = contextvars.Context()
-"""The server's own: what it does goes on whatever becomes of the process that asked."""
 
 
 @dataclass(slots=True)
@@ -90,11 +89,15 @@ class Database:
     """How many tasks ended in each state, as commits add them up."""
 
     def __post_init__(self) -> None:
+        self.loop = self.clock.loop
         self._holder: Connection | None = None
-        self._queue: deque[tuple[Connection, asyncio.Future[None]]] = deque()
-        self._connections: list[Connection] = []
-        self._sharing: set[asyncio.Future[None]] = set()
+        self._queue: deque[tuple[Connection, asyncio.Future[bool]]] = deque()
+        """Who waits for the lock, and what tells each whether it was had."""
+        self._connections: dict[Connection, None] = {}
+        self._sharing = 0
         """Commits under way, which hold the leadership row FOR SHARE."""
+        self._unshared: list[asyncio.Future[None]] = []
+        """Terms that wait for the end of those to begin."""
 
     @property
     def busy(self) -> bool:
@@ -116,7 +119,7 @@ class Database:
         if self.away or process.name in self.cut_off:
             raise StoreUnavailable("simulated: the server is away")
         connection = Connection(self, process)
-        self._connections.append(connection)
+        self._connections[connection] = None
         process.on_death.append(connection.terminate)
         return connection
 
@@ -155,8 +158,7 @@ class Database:
 
     def drop(self, connection: Connection) -> None:
         """Forget a connection that has ended; the lock goes to whoever waited longest."""
-        if connection in self._connections:
-            self._connections.remove(connection)
+        self._connections.pop(connection, None)
         if self._holder is connection:
             self._holder = None
         self._queue = deque((waiting, turn) for waiting, turn in self._queue if waiting is not connection)
@@ -164,16 +166,14 @@ class Database:
 
     async def lock(self, connection: Connection) -> bool:
         """Wait for the lock as long as a statement does; say whether it was had."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[bool] = connection.expect()
         self._queue.append((connection, turn))
         self._pass_lock_on()
-        waits = asyncio.get_running_loop().create_task(self.clock.sleep(election.LOCK_WAIT_S))
-        await asyncio.wait({turn, waits, connection.broken}, return_when=asyncio.FIRST_COMPLETED)
-        waits.cancel()
-        connection.check()
-        if not turn.done():
-            self._queue = deque((waiting, other) for waiting, other in self._queue if other is not turn)
-        return turn.done()
+        gives_up = self.loop.call_later(election.LOCK_WAIT_S, _answer, turn, False, context=NOBODY)
+        try:
+            return await turn
+        finally:
+            gives_up.cancel()
 
     def unlock(self, connection: Connection) -> None:
         """Give the lock away, if the connection holds it."""
@@ -186,7 +186,7 @@ class Database:
             connection, turn = self._queue.popleft()
             if not turn.done() and not connection.is_closed():
                 self._holder = connection
-                turn.set_result(None)
+                turn.set_result(True)
 
     def end_stalled(self, by: Connection, silent_s: float) -> bool:
         """Break the connection of a leader that has not proved its term."""
@@ -199,7 +199,8 @@ class Database:
     async def take_epoch(self) -> dict[str, int]:
         """Begin a term, after the commits under way."""
         while self._sharing:
-            await asyncio.wait(set(self._sharing))
+            self._unshared.append(waits := self.loop.create_future())
+            await waits
         row = self.leadership
         row.epoch += 1
         row.leader = row.address = ""
@@ -216,39 +217,44 @@ class Database:
     async def commit(self, connection: Connection, epoch: int, commit: Commit) -> None:
         """Write a commit behind the fence."""
         connection.check()
-        share: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         losing, self.losing = self.losing, ""
-        takes_s = self.slow_s + self.stall_s
+        takes_s = 0.0005 + self.slow_s + self.stall_s + self.dice.fraction() * 0.002
         self.stall_s = 0.0
         await connection.reach()
+        answer: asyncio.Future[None] = connection.expect()
         # The statement runs on the server, whatever becomes of the process that sent it, or of the connection meanwhile.
-        work = asyncio.get_running_loop().create_task(
-            self._execute(epoch, commit, share, takes_s, lost=losing == "before"), context=_NOBODY
-        )
-        self._sharing.add(share)
-        await asyncio.wait({work, connection.broken}, return_when=asyncio.FIRST_COMPLETED)
-        if losing:
-            connection.terminate()
-        connection.check()
+        self.loop.call_later(takes_s, self._execute, connection, epoch, commit, answer, losing, context=NOBODY)
+        self._sharing += 1
+        await answer
         await connection.reach()
-        work.result()
 
-    async def _execute(self, epoch: int, commit: Commit, share: asyncio.Future[None], takes_s: float, *, lost: bool) -> None:
-        try:
-            await self.clock.sleep(0.0005 + takes_s + self.dice.fraction() * 0.002)
-            if lost or self.away:
-                return
+    def _execute(self, connection: Connection, epoch: int, commit: Commit, answer: asyncio.Future[None], losing: str) -> None:
+        self._sharing -= 1
+        for waits in self._unshared if not self._sharing else ():
+            _answer(waits, None)
+        if losing != "before" and not self.away:
             if epoch != self.leadership.epoch:
                 self.refused += 1
-                raise Fenced(f"simulated: epoch {epoch} is over")
-            self.journal.commit(commit.rows)
-            self.shelf.put(commit.shelved)
-            self._count(commit)
-            self.leadership.renewed_at = self.clock.monotonic()
-            self.commits += 1
-        finally:
-            self._sharing.discard(share)
-            share.set_result(None)
+                if not answer.done():
+                    answer.set_exception(Fenced(f"simulated: epoch {epoch} is over"))
+            else:
+                self.journal.commit(commit.rows)
+                self.shelf.put(commit.shelved)
+                self._count(commit)
+                self.leadership.renewed_at = self.loop.seconds
+                self.commits += 1
+        if losing:
+            connection.terminate()
+        _answer(answer, None)
+
+
+def _answer(expected: asyncio.Future[T], value: T) -> None:
+    if not expected.done():
+        expected.set_result(value)
+
+
+def _gone() -> Exception:
+    return asyncpg.ConnectionDoesNotExistError("simulated: the connection is gone")
 
 
 class Connection:
@@ -257,30 +263,39 @@ class Connection:
     def __init__(self, database: Database, process: Process) -> None:
         self._database = database
         self.process = process
-        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._broken = False
+        self._expected: asyncio.Future[Any] | None = None
         self.waits = False
         """Whether it waits for what does not come."""
 
     def check(self) -> None:
         """Raise what asyncpg raises on a connection that is gone."""
-        if self.broken.done():
-            raise asyncpg.ConnectionDoesNotExistError("simulated: the connection is gone")
+        if self._broken:
+            raise _gone()
+
+    def expect(self) -> asyncio.Future[Any]:
+        """Make what the server's answer goes into, or the end of the connection; a connection waits for one answer at a time."""
+        assert self._expected is None or self._expected.done(), "two statements at once on one connection"
+        self._expected = self._database.loop.create_future()
+        return self._expected
 
     async def reach(self) -> None:
         """Wait in vain while the server cannot be reached: an answer that is lost on its way does not come later."""
         if self.process.name in self._database.cut_off:
             self.waits = True
-            await self.broken
+            await self.expect()
         self.check()
 
     def is_closed(self) -> bool:
         """See asyncpg."""
-        return self.broken.done()
+        return self._broken
 
     def terminate(self) -> None:
         """See asyncpg."""
-        if not self.broken.done():
-            self.broken.set_result(None)
+        if not self._broken:
+            self._broken = True
+            if self._expected is not None and not self._expected.done():
+                self._expected.set_exception(_gone())
             self._database.drop(self)
 
     async def execute(self, text: str, *arguments: Any, **_: object) -> None:
@@ -338,19 +353,24 @@ class Connection:
 
 
 class Pool:
-    """A pool of connections of one process."""
+    """A pool of connections of one process, which opens another where none is idle."""
 
     def __init__(self, database: Database, process: Process) -> None:
         self._database = database
         self._process = process
+        self._idle: list[Connection] = []
 
     async def acquire(self) -> Connection:
         """See asyncpg."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
         return await self._database.connect(self._process)
 
     async def release(self, connection: Connection) -> None:
         """See asyncpg."""
-        connection.terminate()
+        self._idle.append(connection)
 
 
 class Writer:

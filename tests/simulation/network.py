@@ -13,6 +13,7 @@ import grpc.aio
 
 from foliot.kit.errors import FoliotError
 from foliot.v1.worker_pb2 import WorkRequest, WorkResponse
+from tests.simulation.virtual import NOBODY
 
 if TYPE_CHECKING:
     from tests.simulation.virtual import Process, VirtualLoop
@@ -37,11 +38,10 @@ def broken(text: str) -> grpc.aio.AioRpcError:
 class Pipe:
     """One direction of a stream."""
 
-    def __init__(self, loop: VirtualLoop, dice: Dice, link: Callable[[], bool], reader: Process) -> None:
+    def __init__(self, loop: VirtualLoop, dice: Dice, link: Callable[[], bool]) -> None:
         self._loop = loop
         self._dice = dice
         self._link = link
-        self._reader = reader
         self._arrived: deque[Any] = deque()
         self._waiting: asyncio.Future[None] | None = None
         self._last = 0.0
@@ -57,8 +57,8 @@ class Pipe:
     def pump(self) -> None:
         """Deliver what is held back, if the link is whole."""
         while self._held and self._link():
-            self._last = max(self._last + 1e-9, self._loop.seconds + 0.0002 + self._dice.fraction() * 0.002)
-            self._reader.loop.call_at(self._last, self._arrive, self._held.popleft())
+            self._last = max(self._last, self._loop.seconds + 0.0002 + self._dice.fraction() * 0.002)
+            self._loop.call_at(self._last, self._arrive, self._held.popleft(), context=NOBODY)
 
     def _arrive(self, message: Any) -> None:
         self._arrived.append(message)
@@ -70,7 +70,7 @@ class Pipe:
         while not self._arrived:
             if self.ended:
                 return END
-            self._waiting = asyncio.get_running_loop().create_future()
+            self._waiting = self._loop.create_future()
             await self._waiting
         return self._arrived.popleft()
 
@@ -135,8 +135,8 @@ class Stream:
         self.network = network
         self.ends = (worker.name, address)
         self.over = False
-        self.up = Pipe(network.loop, network.dice, lambda: self.ends not in network.cuts, replica)
-        self.down = Pipe(network.loop, network.dice, lambda: self.ends[::-1] not in network.cuts, worker)
+        self.up = Pipe(network.loop, network.dice, lambda: self.ends not in network.cuts)
+        self.down = Pipe(network.loop, network.dice, lambda: self.ends[::-1] not in network.cuts)
         self.handler: asyncio.Task[Any] | None = None
         self.silent_since: float | None = None
 

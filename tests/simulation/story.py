@@ -21,7 +21,7 @@ from tests.simulation.job_wishes import JobClient
 from tests.simulation.ledger import Ledger
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import Network
-from tests.simulation.virtual import VirtualClock, VirtualLoop
+from tests.simulation.virtual import VirtualClock, VirtualLoop, undisturbed
 from tests.unit.core.dice import Dice
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ BOOKS_EVERY_S: Final = 20.0
 
 SETTLE_S: Final = 900.0
 """How long everything may take to end once nobody troubles it: the longest backoffs and lease lives many times over."""
+
+TURNS_MAX: Final = 100_000
+"""How often the loop may turn within a second; a busy one takes a few thousand turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class Story:
     def run(self) -> Summary:
         """Tell it to its end; raises AssertionError for a promise that was broken."""
         try:
-            self.loop.run_until_complete(self._tell())
+            with undisturbed():
+                self.loop.run_until_complete(self._tell())
             assert not self.loop.errors, self.loop.errors[0]
             check(self)
         finally:
@@ -192,9 +196,12 @@ class Story:
 
     async def _watch(self) -> None:
         books_at = BOOKS_EVERY_S
+        turns = 0
         while True:
             await self.clock.sleep(1.0)
             self.network.watch()
+            assert self.loop.turns - turns < TURNS_MAX, "something goes round in circles"
+            turns = self.loop.turns
             failure = self.failure()
             assert failure is None, f"a process failed: {failure!r}"
             now = self.loop.seconds

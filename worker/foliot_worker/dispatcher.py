@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from foliot.kit.clock import Clock
 from foliot.kit.logs import get_logger
@@ -54,7 +55,8 @@ class Dispatcher:
         self._resources = resources
         self._runner: Runner | None = None
         self._armed = 0.0
-        self._rearm = asyncio.Event()
+        self._alarm: asyncio.Future[None] | None = None
+        """What the time keeper waits for; rung before its time when an earlier deadline comes up."""
         self._sayable = asyncio.Event()
         self._closed = asyncio.Event()
         self.checkpoints = CheckpointSaver(self._submit_checkpoint)
@@ -120,10 +122,15 @@ class Dispatcher:
     async def keep_time(self) -> None:
         """Tell the session the time whenever it asked to be told; for ever."""
         while True:
-            self._rearm.clear()
             now = self._clock.monotonic()
             self._armed = min(self._session.next_deadline(), now + _IDLE_TICK_S)
-            await self._wait_until(self._armed - now)
+            self._alarm = alarm = asyncio.get_running_loop().create_future()
+            pause = asyncio.create_task(self._clock.sleep(self._armed - now), name="worker.pause")
+            pause.add_done_callback(partial(_ring, alarm))
+            try:
+                await alarm
+            finally:
+                pause.cancel()
             now = self._clock.monotonic()
             if now >= self._session.next_deadline():
                 self._carry_out(self._session.tick(now, now_us=self._clock.now_us(), resources=self._resources()))
@@ -136,16 +143,6 @@ class Dispatcher:
             await self._runner.close()
 
     # ---- inside
-
-    async def _wait_until(self, pause_s: float) -> None:
-        """Sleep, or until an earlier deadline comes up."""
-        sleep = asyncio.create_task(self._clock.sleep(pause_s), name="worker.sleep")
-        rearm = asyncio.create_task(self._rearm.wait(), name="worker.rearm")
-        try:
-            await asyncio.wait({sleep, rearm}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            rearm.cancel()
 
     def _submit_checkpoint(self, token: int, checkpoint_json: str) -> int | None:
         sequence = self._session.checkpoint(token, checkpoint_json)
@@ -172,8 +169,14 @@ class Dispatcher:
 
     def _after(self) -> None:
         """Wake whoever may have something to do now; cheap, as it follows every fact."""
-        self._sayable.set()
+        if self._session.sayable:
+            self._sayable.set()
         if self._session.state is StreamState.CLOSED:
             self._closed.set()
-        if self._session.next_deadline() < self._armed:
-            self._rearm.set()
+        if self._alarm is not None and self._session.next_deadline() < self._armed:
+            _ring(self._alarm)
+
+
+def _ring(alarm: asyncio.Future[None], _pause: asyncio.Task[None] | None = None) -> None:
+    if not alarm.done():
+        alarm.set_result(None)

@@ -32,6 +32,10 @@ class Outbox:
         self.goodbye = False
         """Whether goodbye is due."""
 
+    def __bool__(self) -> bool:
+        """Whether there may be something to say."""
+        return bool(self.acks or self.results or self.started or self.releases or self.goodbye or self.checkpoints)
+
     def next_message(self, kept: Container[int]) -> WorkRequest | None:
         """Take the next message; results whose token is not in `kept` were dropped meanwhile and are left out."""
         if self.acks:

@@ -40,7 +40,7 @@ scheduler)."""
 STOP_GRACE_S: Final = 5.0
 """From asking an attempt to stop to killing it."""
 
-_TALKING: Final = frozenset({StreamState.WORKING, StreamState.DRAINING})
+_TALKING: Final = (StreamState.WORKING, StreamState.DRAINING)  # a set would hash a state each time, which takes longer
 
 
 class Session:
@@ -193,6 +193,11 @@ class Session:
             if self._fresh:
                 deadline = min(deadline, next(iter(self._fresh.values())) + STARTED_AFTER_S)
         return deadline
+
+    @property
+    def sayable(self) -> bool:
+        """Whether `next_message` is worth asking; it may still answer None, and sees then whether the session is over."""
+        return bool(self._hello_due or self._beat_due is not None or self._leaving or self._outbox)
 
     def next_message(self, now: float) -> WorkRequest | None:
         """Take the next thing to say, or None. `now` must be read just before it is sent: renewals count from there."""

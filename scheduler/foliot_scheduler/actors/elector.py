@@ -214,8 +214,13 @@ class Elector(Part):
                     conn = await self._pool.acquire()
                 try:
                     seen = await election.read_leadership(conn, SHARD)
-                    if await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S):
-                        log.warning("elector.ended_stalled_leader", leader=seen.leader if seen else "")
+                    if (
+                        # Asked only then: to look for who holds the lock, PostgreSQL stops all that take locks for a moment.
+                        seen is not None
+                        and seen.silent_s > STALLED_AFTER_S
+                        and await election.end_stalled(conn, SHARD, silent_s=STALLED_AFTER_S)
+                    ):
+                        log.warning("elector.ended_stalled_leader", leader=seen.leader)
                 finally:
                     await self._pool.release(conn)
             except StoreError as error:
@@ -227,8 +232,11 @@ async def _unwrap(leader: LeaderTerm[EncodedCommit]) -> None:
     """Run a term; its loops' first error comes out bare, as one error ends it all."""
     try:
         await leader.run()
-    except* StoreError as group:
-        raise group.exceptions[0] from group
+    except ExceptionGroup as group:  # not `except*`: before Python 3.11.4 what is raised in there is wrapped in a group again
+        expected, bugs = group.split(StoreError)
+        if expected is None or bugs is not None:
+            raise
+        raise expected.exceptions[0] from group
 
 
 async def _resign(conn: Connection[Record], epoch: int) -> None:

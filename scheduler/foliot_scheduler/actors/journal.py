@@ -83,9 +83,13 @@ class Journal(Generic[Encoded]):
         self._take = take
         self._release = release
         self._clock = clock
-        self._work = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """Set when there may be something to take, or it is time for a pulse."""
+        self._noted = False
+        """Whether there may be something to take."""
+        self._pulse: asyncio.TimerHandle | None = None
+        """None when a pulse is due."""
         self._trusted_until = float("-inf")
-        self._pulsed_at = float("-inf")
         self._sent_at: float | None = None
         """When the commit or pulse under way was sent; None while there is none."""
         self._sent_rows = 0
@@ -114,26 +118,36 @@ class Journal(Generic[Encoded]):
 
     def notify(self) -> None:
         """Say that there is something to take; may be said more often than there is."""
-        self._work.set()
+        self._noted = True
+        self._stirred.set()
 
     async def run(self) -> None:
         """Commit for ever; raises Fenced or StoreUnavailable when the term is over."""
-        while True:
-            await self._wait_for_work()
-            await self._gather()
-            effects = self._take()
-            if effects.writes:
-                encoded = self._writer.encode(effects.writes)
-                sent_at = self._begin(len(effects.writes.tasks))
-                await self._writer.commit(encoded)
-                self._trusted_until = sent_at + TRUST_S
-                self._note_took(sent_at)
-                _COMMITS.add()
-                _COMMIT_SECONDS.observe(self._took_s)
-                _TASKS_WRITTEN.add(len(effects.writes.tasks))
-            self._release(effects)
-            if self._clock.monotonic() - self._pulsed_at >= PULSE_S:
-                await self.prove()
+        try:
+            while True:
+                await self._stirred.wait()
+                if self._noted:
+                    await self._gather()
+                self._stirred.clear()
+                await self._commit()
+                if self._pulse is None:
+                    await self.prove()
+        finally:
+            if self._pulse is not None:
+                self._pulse.cancel()
+
+    async def _commit(self) -> None:
+        effects = self._take()
+        if effects.writes:
+            encoded = self._writer.encode(effects.writes)
+            sent_at = self._begin(len(effects.writes.tasks))
+            await self._writer.commit(encoded)
+            self._trusted_until = sent_at + TRUST_S
+            self._note_took(sent_at)
+            _COMMITS.add()
+            _COMMIT_SECONDS.observe(self._took_s)
+            _TASKS_WRITTEN.add(len(effects.writes.tasks))
+        self._release(effects)
 
     async def prove(self) -> None:
         """Prove the term; once before the first command is taken, so that the time is known."""
@@ -141,8 +155,14 @@ class Journal(Generic[Encoded]):
         store_us = await self._writer.pulse()
         self._note_took(sent_at)
         self._store_clock.set(store_us, asked_at=sent_at)
-        self._pulsed_at = sent_at
         self._trusted_until = sent_at + TRUST_S
+        if self._pulse is not None:
+            self._pulse.cancel()
+        self._pulse = asyncio.get_running_loop().call_later(PULSE_S, self._ring)
+
+    def _ring(self) -> None:
+        self._pulse = None
+        self._stirred.set()
 
     def _begin(self, rows: int) -> float:
         """Note that a commit or pulse is sent now, and return when that is."""
@@ -155,21 +175,12 @@ class Journal(Generic[Encoded]):
         self._sent_at = None
 
     async def _gather(self) -> None:
-        """Give way to the loop while that brings more to commit; an idle leader loses a few dozen microseconds by it."""
+        """Give way to the loop while that brings more to commit; a lone request waits a few dozen microseconds for it."""
         quiet = 0
         for _ in range(GATHER_TURNS_MAX):
-            self._work.clear()
+            self._noted = False
             await self._clock.sleep(0)
-            quiet = 0 if self._work.is_set() else quiet + 1
+            quiet = 0 if self._noted else quiet + 1
             if quiet == GATHER_TURNS_QUIET:
                 return
-
-    async def _wait_for_work(self) -> None:
-        left = self._pulsed_at + PULSE_S - self._clock.monotonic()
-        if self._work.is_set() or left <= 0:
-            return
-        try:
-            async with asyncio.timeout(left):
-                await self._work.wait()
-        except TimeoutError:
-            return  # time for a pulse
+        self._noted = False

@@ -9,6 +9,7 @@ all of it: callers are told NO_LEADER, streams are closed, the state is dropped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter as Counts
 from collections import deque
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple
 
 from foliot.kit.errors import NOT_TAKEN, ErrorReason, FoliotError
 from foliot.kit.logs import get_logger
-from foliot.kit.mailbox import Mailbox, MailboxClosed
+from foliot.kit.mailbox import Mailbox, MailboxClosed, MailboxFull
 from foliot.kit.metrics import Counter, Gauge
 from foliot.v1 import worker_pb2
 from foliot_scheduler.actors.acting import ORIGIN
@@ -160,10 +161,15 @@ class LeaderTerm(Generic[Encoded]):
         """Large ones that wait until the journal takes what has changed already."""
         self._waiting: list[asyncio.Future[Reply] | None] = []
         """Who waits for the replies that the engine has gathered, in their order."""
+        self._awaited = False
+        """Whether anybody waits for a reply that the journal was not told of yet."""
         self._in_commit: list[asyncio.Future[Reply] | None] = []
         """Who waits for the replies of the commit under way."""
         self._wished: list[tuple[int, Command, Origin]] = []
         """Of the commands that are being applied those that somebody asked for, with the places of their replies."""
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_due = 0
+        """By the store's time."""
         self._taken = asyncio.Event()
         """Set when the journal takes what the engine has decided."""
         self.journal = Journal(writer=writer, take=self._take, release=self._release, clock=clock)
@@ -212,6 +218,7 @@ class LeaderTerm(Generic[Encoded]):
         """Take no more commands, and wait until what was taken is committed."""
         self._mailbox.close()
         while len(self._mailbox) or self._drained or self._put_off or self._waiting or self._in_commit:
+            self.journal.notify()  # else what nobody waits for is left until the next pulse
             await self._clock.sleep(TIMER_RESOLUTION_S)
 
     async def _decide(self) -> None:
@@ -228,7 +235,9 @@ class LeaderTerm(Generic[Encoded]):
             heartbeats = engine.take_heartbeats()
             if heartbeats and self.journal.trusted:
                 self._sessions.confirm_heartbeats(heartbeats)
-            self.journal.notify()
+            if self._awaited or engine.state.effects or self._commit_is_full():
+                self._awaited = False
+                self.journal.notify()
 
     def _portion(self) -> Iterator[Command]:
         """Give what was drained, one by one, until the next commit is full; large commands are put off once one is due."""
@@ -242,6 +251,8 @@ class LeaderTerm(Generic[Encoded]):
                 self._wished.append((len(self._waiting), envelope.command, envelope.origin))
             self._waiting.append(envelope.reply)
             self._gathered.add(envelope.weight)
+            if envelope.reply is not None:
+                self._awaited = True
             yield envelope.command
 
     def _write_audits(self) -> None:
@@ -259,19 +270,34 @@ class LeaderTerm(Generic[Encoded]):
         return self._gathered.rows > UNCOMMITTED_MAX or self._gathered.size > UNCOMMITTED_BYTES_MAX
 
     async def _next_batch(self) -> list[Envelope]:
-        """Wait for commands, or for the engine's next timer. Once drained there are no more: the term's end cancels the wait."""
-        due = self._engine.next_due()
-        left = None if due is None else max((due - self.journal.now_us()) / 1e6, TIMER_RESOLUTION_S)
+        """Wait for commands, the alarm's ticks among them. Once drained there are no more: the term's end cancels the wait."""
+        self._set_alarm()
         try:
-            async with asyncio.timeout(left):
-                return await self._mailbox.drain()
-        except TimeoutError:
-            self._backlog.taken(_TICK.weight)
-            return [_TICK]
+            return await self._mailbox.drain()
         except MailboxClosed:
             # The journal goes on: what was taken before is committed, and its callers are answered.
             nothing_more: asyncio.Future[list[Envelope]] = asyncio.get_running_loop().create_future()
             return await nothing_more
+
+    def _set_alarm(self) -> None:
+        """See to it that a tick comes when the engine's next timer is due.
+
+        An alarm that is set for an earlier time stays, and brings a tick for nothing: most batches move the next timer to later.
+        """
+        due = self._engine.next_due()
+        if due is None or (self._alarm is not None and self._alarm_due <= due):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        left_s = max((due - self.journal.now_us()) / 1e6, TIMER_RESOLUTION_S)
+        self._alarm = asyncio.get_running_loop().call_later(left_s, self._ring)
+        self._alarm_due = due
+
+    def _ring(self) -> None:
+        self._alarm = None
+        with contextlib.suppress(MailboxFull, MailboxClosed):  # full: any command makes the engine look at its timers
+            self._mailbox.put(_TICK)
+            self._backlog.taken(_TICK.weight)
 
     def _take(self) -> Effects:
         self._taken.set()
@@ -308,6 +334,8 @@ class LeaderTerm(Generic[Encoded]):
     def _end(self) -> None:
         """Tell everybody who waits that the term is over: what was being committed may or may not have taken effect."""
         self._mailbox.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
         left = [envelope.reply for envelope in (*self._drained, *self._put_off, *self._mailbox.drain_nowait())]
         self._drained.clear()
         self._put_off.clear()

@@ -281,3 +281,14 @@ class Effects:
     checkpoint_acknowledgements: list[CheckpointAcknowledgement] = field(default_factory=list)
     heartbeats: list[HeartbeatEcho] = field(default_factory=list)
     disconnects: list[Disconnect] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to commit or to send, replies and heartbeats left out."""
+        return bool(
+            self.leases
+            or self.acknowledgements
+            or self.cancellations
+            or self.checkpoint_acknowledgements
+            or self.disconnects
+            or self.writes
+        )

@@ -26,14 +26,14 @@ async def test_loading_long_is_not_stalling(database_url: str, pool: Pool, monke
     looks = 0
     looked_long = asyncio.Event()
     establish = Elector._lead
-    end_stalled = election.end_stalled
+    read_leadership = election.read_leadership
 
-    async def counted(conn: Connection[Record], shard: int, *, silent_s: float) -> bool:
+    async def counted(conn: Connection[Record], shard: int) -> election.Leadership | None:
         nonlocal looks
         looks += 1
         if looks >= LOOKS:
             looked_long.set()
-        return await end_stalled(conn, shard, silent_s=silent_s)
+        return await read_leadership(conn, shard)
 
     async def slow_lead(self: Elector, conn: Connection[Record]) -> None:
         whole = self._establish
@@ -47,7 +47,7 @@ async def test_loading_long_is_not_stalling(database_url: str, pool: Pool, monke
 
     monkeypatch.setattr(elector_module, "WATCH_EVERY_S", 0.05)
     monkeypatch.setattr(elector_module, "STALLED_AFTER_S", 0.25)
-    monkeypatch.setattr(election, "end_stalled", counted)
+    monkeypatch.setattr(election, "read_leadership", counted)
     monkeypatch.setattr(Elector, "_lead", slow_lead)
 
     async with replica(database_url, pool, "a") as (a, _a), replica(database_url, pool, "b") as (b, _b):

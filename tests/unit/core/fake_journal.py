@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from foliot_scheduler.core.effects import (
     AttemptRecord,
@@ -76,10 +76,6 @@ TASK_GROUPS: Final = (
 """What `commit.task_rows` sorts tasks into, in its order."""
 assert tuple(group.name for group in commit.GROUPS[: len(TASK_GROUPS)]) == TASK_GROUPS
 
-LIVE_TABLE: Final = frozenset(TaskRow._fields) - {"ended", "output", "error_output"}
-HISTORY_TABLE: Final = frozenset(TaskRow._fields) - {"due", "token"}
-ABSENT: Final[dict[str, Any]] = {"ended": None, "output": b"", "error_output": b"", "due": None, "token": None}
-
 
 @cache
 def columns_of(group: str) -> frozenset[str]:
@@ -88,20 +84,29 @@ def columns_of(group: str) -> frozenset[str]:
     return frozenset(names)
 
 
+@cache
+def fields_of(group: str) -> tuple[bool, ...]:
+    """Which fields of a row a group writes, in their order."""
+    return tuple(name in columns_of(group) for name in TaskRow._fields)
+
+
 def written(before: TaskRow | None, row: TaskRow, group: str) -> TaskRow:
     """A row after a group has written it, with nothing that its table has no column for."""
-    columns = columns_of(group)
     if before is None:
-        assert {"spec", "run_id", "created", "state"} <= columns
+        assert {"spec", "run_id", "created", "state"} <= columns_of(group)
         after = row
     else:
-        after = before._replace(**{name: getattr(row, name) for name in TaskRow._fields if name in columns})
+        after = TaskRow(*[new if writes else old for writes, old, new in zip(fields_of(group), before, row, strict=True)])
+        columns = columns_of(group)
         if "kind" in columns:
             after = after._replace(plan=row.plan)
         elif "spec" in columns:
             after = after._replace(plan=before.plan._replace(name=row.plan.name, tags=row.plan.tags, spec=row.plan.spec))
-    table = LIVE_TABLE if row.is_live else HISTORY_TABLE
-    return after._replace(**{name: ABSENT[name] for name in ABSENT if name not in table})
+    if row.ended is None:
+        if after.ended is None and not after.output and not after.error_output:
+            return after
+        return after._replace(ended=None, output=b"", error_output=b"")
+    return after if after.due is None and after.token is None else after._replace(due=None, token=None)
 
 
 class RunRow(NamedTuple):
@@ -364,6 +369,8 @@ class FakeJournal:
         (self.live if row.is_live else self.history)[task_id] = after
 
     def _write_notes(self, changes: NoteChanges) -> None:
+        if not (changes.put or changes.deleted or changes.waking):
+            return
         put = {(note.parent_id, note.child_id): note.due for note in changes.put}
         assert len(put) == len(changes.put), "a note is written twice by one commit"
         touched = {child for _, child in put} | set(changes.deleted)
