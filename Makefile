@@ -42,8 +42,8 @@ test: $(VENV)/.installed-dev ## run all tests (PYTEST_ARGS='-k journal' for some
 	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: simulate
-simulate: $(VENV)/.installed-dev ## tell many stories of the whole scheduler in virtual time (SEED=7 for one, SEEDS=2000 for so many)
-	@$(VENV)/bin/python -m tests.simulation $(if $(SEED),--first $(SEED) --seeds 1,--seeds $(or $(SEEDS),200))
+simulate: $(VENV)/.installed-dev ## tell many stories of the whole scheduler in virtual time (SEED=7 for one, SEEDS=2000 for so many, SIMULATE_ARGS=--shrink)
+	@$(VENV)/bin/python -m tests.simulation $(if $(SEED),--first $(SEED) --seeds 1,--seeds $(or $(SEEDS),200)) $(SIMULATE_ARGS)
 
 .PHONY: chaos
 chaos: $(VENV)/.installed-dev ## torment real processes and judge what is left (CHAOS_SECONDS=900 by default, CHAOS_SEED=7 for another course)

@@ -55,7 +55,7 @@ def check(story: Story) -> None:
     _check_checkpoints(by_task)
     check_order.check(story, by_task)
     check_fires.check(story)
-    if story.gentle:
+    if story.plan.gentle:
         _check_nothing_is_run_again(story)
     _check_nothing_is_left(story)
     books.check_counts(story)

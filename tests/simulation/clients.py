@@ -13,6 +13,7 @@ from foliot.v1 import spec_pb2, task_pb2
 from foliot_scheduler.core.types import TaskId
 from foliot_scheduler.store.errors import StoreError
 from tests.simulation.ledger import KeyUse
+from tests.unit.core.dice import Dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from tests.simulation.bodies import Evidence
     from tests.simulation.cluster import Replica
     from tests.simulation.ledger import Ledger
+    from tests.simulation.plan import Plan
     from tests.simulation.virtual import VirtualClock
-    from tests.unit.core.dice import Dice
 
 ANSWER_WITHIN_S: Final = 10.0
 """How long a client waits for an answer."""
@@ -97,14 +98,13 @@ class Caller:
 class Client(Caller):
     """One client, one call at a time: tasks on their own. Others take up what more there is to ask for."""
 
-    def __init__(self, name: str, dice: Dice, world: World, themes: frozenset[str]) -> None:
-        """Take what the story is about besides submitted and cancelled tasks: `themes`."""
-        super().__init__(dice, world)
+    def __init__(self, name: str, plan: Plan, world: World, themes: frozenset[str]) -> None:
+        """Take what the story is made of, and what it is about besides submitted and cancelled tasks: `themes`."""
+        super().__init__(Dice(plan.seed), world)
+        self._plan = plan
         self._name = name
         self._keys = 0
         self._themes = themes
-        self.pace_s = 6.0
-        """How long it pauses between calls at most."""
 
     def wishes(self) -> list[Callable[[], Any]]:
         """What it may ask for, as often as it is named."""
@@ -119,12 +119,13 @@ class Client(Caller):
             wishes += [self._bulk]
         return wishes
 
-    async def run(self, until_s: float) -> None:
-        """Ask for things until the time is up."""
+    async def run(self) -> None:
+        """Ask for things, one after another."""
         wishes = self.wishes()
-        while self._clock.monotonic() < until_s:
-            await self._clock.sleep(self._dice.fraction() * self.pace_s)
-            await self._dice.pick(wishes)()
+        for at, dice in self._plan.turns(self._name):
+            await self._clock.sleep(at - self._clock.monotonic())
+            self._dice = dice
+            await dice.pick(wishes)()
 
     # ---- tasks on their own
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.unit.core.dice import Dice
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
 class Nemesis:
     """Does one harm after another."""
 
-    def __init__(self, story: Story, names: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
-        """Take the story and the names of its replicas and workers."""
+    def __init__(self, story: Story) -> None:
+        """Take the story."""
         self._story = story
-        self._dice = story.dice
-        self._addresses, self._workers = names
+        self._dice = Dice(story.seed)
+        """Of the deed under way."""
+        self._addresses, self._workers = story.addresses, story.names
 
     async def run(self) -> None:
         """Trouble the story for as long as it says."""
@@ -41,17 +44,20 @@ class Nemesis:
             self._break_connections,
             self._forget_lock,
         )
-        if story.gentle:
+        if story.plan.gentle:
             harms = (self._break_connections,)
         elif "rolling" in story.themes:
             harms = (*harms, self._restart_all, self._restart_all)
-        while story.loop.seconds < story.faults_s:
-            await story.clock.sleep(self._dice.fraction() * 20.0)
-            harm = self._dice.pick(harms)
+        for at, dice in story.plan.turns("nemesis"):
+            await story.clock.sleep(at - story.loop.seconds)
+            self._dice = dice
+            harm = dice.pick(harms)
+            kind = harm.__name__.strip("_")
             began = story.loop.seconds
             lasts_s = harm()
+            story.faults[kind] += 1
             story.troubles.append((began, began + lasts_s))
-            story.log.append(f"{began:9.3f} {harm.__name__.strip('_')} for {lasts_s:.3f} s")
+            story.log.append(f"{began:9.3f} nemesis: {kind} for {lasts_s:.3f} s")
 
     # ---- replicas
 

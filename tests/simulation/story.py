@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from tests.simulation.virtual import VirtualClock, VirtualLoop, undisturbed
 from tests.unit.core.dice import Dice
 
 if TYPE_CHECKING:
+    from tests.simulation.plan import Plan
     from tests.simulation.virtual import Process
 
 ADDRESSES: Final = ("a", "b", "c")
@@ -64,7 +66,7 @@ class Summary:
     """What a story came to."""
 
     digest: str
-    """Of everything the bodies wrote down: two runs of one seed have the same."""
+    """Of everything that bodies and nemesis wrote down: whoever tells a plan again comes to the same."""
     seconds: float
     tasks: int
     attempts: int
@@ -76,17 +78,14 @@ class Summary:
 class Story:
     """See the module."""
 
-    def __init__(self, seed: int, *, faults_s: float = 600.0, gentle: bool = False, themes: frozenset[str] | None = None) -> None:
-        """Take the seed, how long there are faults, and whether they are `gentle`: streams break, and nothing else happens.
-
-        What it is about follows from the seed, unless `themes` says it.
-        """
-        self.seed = seed
-        self.faults_s = faults_s
-        self.gentle = gentle
+    def __init__(self, plan: Plan) -> None:
+        """Take what it is made of. What it is about follows from the seed."""
+        self.plan = plan
+        self.seed = seed = plan.seed
         self.loop = VirtualLoop()
-        self.dice = Dice(seed)
-        self.themes = _themes(Dice(seed + 4)) if themes is None else themes
+        self.themes = _themes(Dice(seed + 4))
+        self.addresses = ADDRESSES[: plan.replicas]
+        self.names = WORKERS[: plan.workers]
         self.clock = VirtualClock(self.loop, seed + 1)
         self.database = Database(self.clock, Dice(seed + 2))
         self.network = Network(self.loop, Dice(seed + 3))
@@ -96,13 +95,15 @@ class Story:
         self.workers: dict[str, Worker] = {}
         self.past_workers: list[Worker] = []
         world = World(self.clock, self._replicas, self.ledger, self.evidence.append)
-        self.clients = [JobClient(f"client{n}", Dice(seed + 10 + n), world, self.themes) for n in range(3)]
+        self.clients = [JobClient(f"client{n}", plan, world, self.themes) for n in range(3)]
         self.executors = [
             Executor(f"x{n}", Dice(seed + 20 + n), world, careless=n == 0) for n in range(2 if "executors" in self.themes else 0)
         ]
         self._world = world
         self.log: list[str] = []
-        """What the nemesis did, for whoever reads a failure."""
+        """What happened, each line with its second in front, for whoever reads a failure."""
+        self.faults: Counter[str] = Counter()
+        """What the nemesis did, by kind."""
         self.troubles: list[tuple[float, float]] = []
         """When something was wrong."""
         self.served: list[tuple[float, bool]] = []
@@ -115,11 +116,12 @@ class Story:
         try:
             with undisturbed():
                 self.loop.run_until_complete(self._tell())
-            assert not self.loop.errors, self.loop.errors[0]
+            for error in self.loop.errors:
+                raise error.get("exception") or AssertionError(error["message"])
             check(self)
         finally:
             self._close()
-        text = "\n".join(map(repr, self.evidence))
+        text = "\n".join([*map(repr, self.evidence), *self.log])
         return Summary(
             hashlib.sha256(text.encode()).hexdigest(),
             self.loop.seconds,
@@ -155,13 +157,13 @@ class Story:
         acts.result()
 
     async def _act(self) -> None:
-        for address in ADDRESSES:
+        for address in self.addresses:
             self.start_replica(address)
-        for name in WORKERS:
+        for name in self.names:
             self.start_worker(name)
-        nemesis = Nemesis(self, (ADDRESSES, WORKERS))
+        nemesis = Nemesis(self)
         working = [self.loop.create_task(executor.run()) for executor in self.executors]
-        acting = [self.loop.create_task(client.run(self.faults_s)) for client in self.clients]
+        acting = [self.loop.create_task(client.run()) for client in self.clients]
         acting.append(self.loop.create_task(nemesis.run()))
         await asyncio.wait(acting)
         for done in acting:
@@ -179,7 +181,7 @@ class Story:
         """Start a worker under a name that is its own."""
         number = len(self.processes) + 1
         seed = self.seed + 100 * number
-        worker = Worker(self.network, f"{name}.{number}", seed=seed, note=self.evidence.append, addresses=list(ADDRESSES))
+        worker = Worker(self.network, f"{name}.{number}", seed=seed, note=self.evidence.append, addresses=list(self.addresses))
         self.workers[name] = worker
         self.processes.append(worker.process)
         self.past_workers.append(worker)
@@ -215,10 +217,10 @@ class Story:
         self.network.heal()
         self.database.come_back()
         self.database.slow_s, self.database.stall_s, self.database.losing = 0.0, 0.0, ""
-        for address in ADDRESSES:
+        for address in self.addresses:
             self.database.mend(address)
             nemesis.revive_replica(address)
-        for name in WORKERS:
+        for name in self.names:
             nemesis.revive_worker(name)
         for executor in self.executors:
             executor.careless = False

@@ -40,6 +40,11 @@ NOBODY: Final = contextvars.Context()
 """For callbacks of the world's own, which go on whatever becomes of the process that caused them."""
 
 
+def current_process() -> Process | None:
+    """Answer whose callback runs."""
+    return _PROCESS.get()
+
+
 class Process:
     """What can be stopped and killed as one."""
 

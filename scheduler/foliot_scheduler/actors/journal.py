@@ -88,7 +88,8 @@ class Journal(Generic[Encoded]):
         self._noted = False
         """Whether there may be something to take."""
         self._pulse: asyncio.TimerHandle | None = None
-        """None when a pulse is due."""
+        """None when it has rung, and a pulse is due."""
+        self._pulsed_at = float("-inf")
         self._trusted_until = float("-inf")
         self._sent_at: float | None = None
         """When the commit or pulse under way was sent; None while there is none."""
@@ -130,7 +131,7 @@ class Journal(Generic[Encoded]):
                     await self._gather()
                 self._stirred.clear()
                 await self._commit()
-                if self._pulse is None:
+                if self._pulse is None or self._clock.monotonic() - self._pulsed_at >= PULSE_S:
                     await self.prove()
         finally:
             if self._pulse is not None:
@@ -156,6 +157,7 @@ class Journal(Generic[Encoded]):
         self._note_took(sent_at)
         self._store_clock.set(store_us, asked_at=sent_at)
         self._trusted_until = sent_at + TRUST_S
+        self._pulsed_at = sent_at
         if self._pulse is not None:
             self._pulse.cancel()
         self._pulse = asyncio.get_running_loop().call_later(PULSE_S, self._ring)

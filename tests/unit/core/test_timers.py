@@ -5,12 +5,15 @@ from __future__ import annotations
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.model import Task
 from foliot_scheduler.core.timers import CLEARED_FROM, TaskDue, Timers
+from foliot_scheduler.core.transitions import TaskState
 from foliot_scheduler.core.types import DEFAULT_PROJECT, HOUR, SECOND, Micros, TaskId
 from tests.unit.core.support import NOON, World, plan, profile
 
 
-def waiting(name: bytes) -> TaskDue:
-    return TaskDue(Task(TaskId(name), DEFAULT_PROJECT, plan(), NOON, NOON))
+def waiting(name: bytes, due: int = 0) -> TaskDue:
+    task = Task(TaskId(name), DEFAULT_PROJECT, plan(), NOON, NOON)
+    task.state, task.due = TaskState.SCHEDULED, Micros(due)
+    return TaskDue(task)
 
 
 def names(timers: Timers, now: int) -> list[bytes]:
@@ -20,7 +23,7 @@ def names(timers: Timers, now: int) -> list[bytes]:
 def test_timers_go_off_in_order_and_once() -> None:
     timers = Timers()
     for due, name in ((30, b"c"), (10, b"a"), (20, b"b"), (40, b"d")):
-        timers.add(Micros(due), waiting(name))
+        timers.add(Micros(due), waiting(name, due))
     assert timers.next_due() == 10
     assert names(timers, 9) == []
     assert names(timers, 30) == [b"a", b"b", b"c"]
@@ -45,6 +48,15 @@ def test_a_timer_set_meanwhile_goes_off_too() -> None:
         if len(seen) < 3:
             timers.add(Micros(len(seen)), waiting(b"again"))
     assert seen == [b"first", b"again", b"again"]
+
+
+def test_nobody_is_woken_for_a_timer_that_no_longer_holds() -> None:
+    timers = Timers()
+    timers.add(Micros(10), moved := waiting(b"moved", 10))
+    timers.add(Micros(20), waiting(b"stays", 20))
+    moved.task.due = Micros(30)
+    assert timers.next_due() == 20
+    assert len(timers) == 1
 
 
 def test_nothing_waits_for_nothing() -> None:
