@@ -96,7 +96,7 @@ def written(before: TaskRow | None, row: TaskRow, group: str) -> TaskRow:
         assert {"spec", "run_id", "created", "state"} <= columns_of(group)
         after = row
     else:
-        after = TaskRow(*[new if writes else old for writes, old, new in zip(fields_of(group), before, row, strict=True)])
+        after = TaskRow._make([new if writes else old for writes, old, new in zip(fields_of(group), before, row, strict=True)])
         columns = columns_of(group)
         if "kind" in columns:
             after = after._replace(plan=row.plan)
