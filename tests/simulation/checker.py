@@ -140,7 +140,7 @@ def _outcomes(story: Story, task_id: TaskId, row: TaskRow) -> list[_Ended]:
 def _check_attempts(story: Story, by_task: ByTask) -> None:
     """Each attempt is recorded once, as its body wrote it down, and there are no more than the policy allows."""
     for task_id, row in story.database.journal.history.items():
-        told = {one.attempt: one for one in by_task[task_id] if one.what.startswith("end:")}
+        told = {one.attempt: one for one in by_task[task_id] if one.what.startswith("end:OUTCOME_")}  # not: fell asleep
         asked = {one.attempt: one.at for one in by_task[task_id] if one.what == "asked to stop"}
         began = {one.attempt: one.at for one in by_task[task_id] if one.what == "start"}
         outcomes = _outcomes(story, task_id, row)

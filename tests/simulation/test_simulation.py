@@ -17,7 +17,7 @@ from tests.simulation.witness import read_witness
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.json"))
 
 SEEDS_MAX = 12
-"""Stories within which a planted bug must be noticed: several times as many as it takes."""
+"""Stories within which a planted bug must be noticed, in one that is well without it: more than it takes."""
 
 
 def tell_well(plan: Plan) -> Told:
@@ -26,7 +26,7 @@ def tell_well(plan: Plan) -> Told:
     return told
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+@pytest.mark.parametrize("seed", range(5))
 def test_nothing_is_lost_or_doubled_whatever_happens(seed: int) -> None:
     tell_well(Plan(seed, 120.0))
 
@@ -52,4 +52,4 @@ def test_a_seed_tells_the_same_story_in_every_process() -> None:
 @pytest.mark.parametrize("bug", sorted(BUGS))
 def test_a_planted_bug_is_noticed(bug: str) -> None:
     plans = (Plan(seed, 120.0, gentle=bug in GENTLE) for seed in range(SEEDS_MAX))
-    assert any(tell(plan, bug).promise for plan in plans)
+    assert any(tell(plan, bug).promise and not tell(plan).promise for plan in plans)
