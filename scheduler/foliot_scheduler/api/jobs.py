@@ -30,7 +30,7 @@ from foliot_scheduler.api.requests import (
     once_of,
     page_size_of,
 )
-from foliot_scheduler.api.wishes import Wishes, not_found
+from foliot_scheduler.api.wishes import KeyedLocks, Wishes, not_found
 from foliot_scheduler.core import commands
 from foliot_scheduler.core.access import READ, WRITE, Access
 from foliot_scheduler.core.effects import Repeated
@@ -111,6 +111,7 @@ class JobService:
         self._clock = clock
         self._plans = JobPlans()
         self._wishes = Wishes(leader, clock)
+        self._changing = KeyedLocks()
 
     # ---- creating and reading
 
@@ -252,26 +253,29 @@ class JobService:
 
         `change` gives the new spec, or None if that stays as it is.
         """
-        for attempt in range(1, UPDATE_TRIES_MAX + 1):
-            epoch = self._leader.epoch
-            row = await self._row(project, job_id)
-            if row.state is JobState.DELETED:
-                raise not_found("job")
-            if version and version != row.version:
-                raise _version_conflict(row.version)
-            spec = change(job_pb2.JobSpec.FromString(row.spec))
-            plan = None if spec is None else await planned(spec)
-            record = None if self._leader.knows_job(job_id) else await job_record(row, self._plans)
-            if self._leader.epoch != epoch:
-                raise no_leader()  # what was read in an earlier term of this replica may have changed in another's since
-            try:
-                reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record, once, state))
-            except FoliotError as error:
-                if error.reason is not ErrorReason.VERSION_CONFLICT or version or attempt == UPDATE_TRIES_MAX:
-                    raise
-            else:
-                return reply
-        raise AssertionError("the last try returns or raises")
+        # One after the other, or all but one of those that change it at once would have to begin again. Only a change that says
+        # which version it is of, or the job's end, still comes in between.
+        async with self._changing.hold(job_id):
+            for attempt in range(1, UPDATE_TRIES_MAX + 1):
+                epoch = self._leader.epoch
+                row = await self._row(project, job_id)
+                if row.state is JobState.DELETED:
+                    raise not_found("job")
+                if version and version != row.version:
+                    raise _version_conflict(row.version)
+                spec = change(job_pb2.JobSpec.FromString(row.spec))
+                plan = None if spec is None else await planned(spec)
+                record = None if self._leader.knows_job(job_id) else await job_record(row, self._plans)
+                if self._leader.epoch != epoch:
+                    raise no_leader()  # what was read in an earlier term of this replica may have changed in another's since
+                try:
+                    reply = await self._wishes.grant(commands.UpdateJob(project, job_id, plan, row.version, record, once, state))
+                except FoliotError as error:
+                    if error.reason is not ErrorReason.VERSION_CONFLICT or version or attempt == UPDATE_TRIES_MAX:
+                        raise
+                else:
+                    return reply
+            raise AssertionError("the last try returns or raises")
 
     async def PauseJob(self, request: job_pb2.PauseJobRequest, call: Call) -> job_pb2.PauseJobResponse:
         """See the contract."""

@@ -147,7 +147,7 @@ def test_a_wrong_method(chadburn: httpx.Client, method: str, path: str, allow: s
 
 
 def test_paths_where_nothing_is(chadburn: httpx.Client, main: httpx.Client) -> None:
-    for path in ("/", "/api", "/api/v1", "/api/v1/job", "/jobs", "/api/tasks", f"/api/v1/jobs/job-{UNKNOWN}/stop"):
+    for path in ("/api", "/api/v1", "/api/v1/job", "/jobs", "/api/tasks", f"/api/v1/jobs/job-{UNKNOWN}/stop"):
         check_error(chadburn.get(path), 404)
     for path in ("/chadburn", "/chadburn/jobs", "/chadburn/api/v1"):
         check_error(main.get(path), 404)

@@ -53,6 +53,9 @@ def test_jobs_that_are_not_pushed_wait_for_executors(short: httpx.Client) -> Non
         pass
     assert short.get(f"/api/v1/jobs/{job_id}").json()["status"] == "pending"
     assert short.post("/api/v1/jobs/claim", json={"executor_id": "third"}).json()["id"] == job_id
+    # No other test is to claim it when this lease has ended.
+    report = {"executor_id": "third", "exit_code": 0}
+    assert short.put(f"/api/v1/jobs/{job_id}/complete", json=report).status_code == 200
 
 
 @pytest.mark.endpoint("queue", "GET /api/v1/admin/executors")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import free_port
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,7 +27,7 @@ def foliot(*arguments: str, variables: dict[str, str] | None = None) -> subproce
     )
 
 
-NOBODY = f"postgresql://foliot:hidden-word@127.0.0.1:{free_port()}/foliot"
+NOBODY = "postgresql://foliot:hidden-word@127.0.0.1:1/foliot"  # nothing listens at a port that low
 
 CASES = [
     (("scheduler", "--grpc", "127.0.0.1:0"), {}, "--database-url"),
