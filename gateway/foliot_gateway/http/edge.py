@@ -22,7 +22,7 @@ from foliot_gateway.http.accept import check_accept
 from foliot_gateway.http.fault import Fault, FaultError, refuse
 from foliot_gateway.http.hosts import HostGuard
 from foliot_gateway.http.in_flight import InFlight, body_size
-from foliot_gateway.http.limits.gate import Gate, exceeded
+from foliot_gateway.http.limits.gate import FREE_PATHS, Gate, exceeded
 from foliot_gateway.http.limits.gcra import Decision
 from foliot_gateway.http.operation import Api
 from foliot_gateway.http.reading import Receive, too_large
@@ -128,7 +128,7 @@ class Edge:
     async def _serve_if_room(self, scope: Scope, headers: dict[str, str], receive: Receive, response: _Response) -> Scope:
         size = body_size(headers, self._body_bytes_max)
         try:
-            self._in_flight.begin(size)
+            self._in_flight.begin(size, watches=scope["raw_path"] in FREE_PATHS)
         except FaultError as error:
             await write_fault(error.fault, self._api_of(scope), response, instance=_raw_path(scope))
             return scope

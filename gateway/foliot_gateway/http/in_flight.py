@@ -19,6 +19,9 @@ BYTES_MAX: Final = 256 * 1024 * 1024
 SMALL_BYTES: Final = 64 * 1024
 """A body of at most so many bytes is never refused for what others hold."""
 
+WATCHERS_MAX: Final = 50
+"""Places kept for those who watch over the service: who asks after its health must not take a busy gateway for a broken one."""
+
 RETRY_S: Final = 1.0
 """When to come back."""
 
@@ -33,9 +36,12 @@ class InFlight:
         self.requests = 0
         self.size = 0
 
-    def begin(self, size: int) -> None:
-        """Count a request with a body of at most so many bytes. Raises FaultError 503 if there is no room for it."""
-        if self.requests >= self._requests_max:
+    def begin(self, size: int, *, watches: bool = False) -> None:
+        """Count a request with a body of at most so many bytes; `watches` says that it asks after the service's health.
+
+        Raises FaultError 503 if there is no room for it.
+        """
+        if self.requests >= self._requests_max + (WATCHERS_MAX if watches else 0):
             raise _overloaded(f"The gateway serves {self._requests_max} requests, which is as many as it can.")
         if size > SMALL_BYTES and self.size + size > self._bytes_max:
             raise _overloaded("The gateway serves as many large requests as it can.")

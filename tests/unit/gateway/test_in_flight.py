@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foliot_gateway.http.fault import FaultError
-from foliot_gateway.http.in_flight import SMALL_BYTES, InFlight, body_size
+from foliot_gateway.http.in_flight import SMALL_BYTES, WATCHERS_MAX, InFlight, body_size
 
 
 def refused(in_flight: InFlight, size: int) -> None:
@@ -23,6 +23,17 @@ def test_more_requests_than_there_is_room_for_are_told_to_come_back() -> None:
     in_flight.end(0)
     in_flight.begin(0)
     assert in_flight.requests == 2
+
+
+def test_who_asks_after_the_health_of_a_full_gateway_finds_a_place_kept_for_it() -> None:
+    in_flight = InFlight(requests_max=2)
+    in_flight.begin(0)
+    in_flight.begin(0)
+    for _ in range(WATCHERS_MAX):
+        in_flight.begin(0, watches=True)
+    with pytest.raises(FaultError):
+        in_flight.begin(0, watches=True)
+    refused(in_flight, 0)
 
 
 def test_large_bodies_wait_for_one_another_and_small_ones_do_not() -> None:
