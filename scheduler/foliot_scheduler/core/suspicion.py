@@ -16,6 +16,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from foliot_scheduler.core.model import Outcome
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -35,7 +37,10 @@ def uncounted_losses(task: Task) -> int:
 
 def is_suspect(task: Task, settings: CoreSettings) -> bool:
     """Whether a task is to be kept apart from others of its kind."""
-    return task.lost_attempts >= SUSPECT_LOSSES or uncounted_losses(task) > settings.uncounted_losses_free
+    if task.lost_attempts >= SUSPECT_LOSSES:
+        return True
+    # Of a task that somebody retried, the attempts before count as uncounted too: only a loss since then makes them suspicious.
+    return task.outcome is Outcome.LOST and uncounted_losses(task) > settings.uncounted_losses_free
 
 
 def take_over(task: Task, settings: CoreSettings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foliot_scheduler.core import commands
+from foliot_scheduler.core import commands, suspicion
 from foliot_scheduler.core.model import Outcome, WorkerProfile
 from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.suspicion import SUSPECT_LOSSES
@@ -145,3 +145,13 @@ def test_a_suspect_can_be_cancelled_and_one_that_is_retried_is_none_any_more(wor
     world.end(first, Outcome.FAILED)
     world.retry(first)
     assert not world.task(first).suspect
+
+
+def test_a_task_that_was_retried_after_many_attempts_is_no_suspect_of_the_next_leader(world: World) -> None:
+    task = world.submit()
+    world.join(said=slotted("w1"))
+    for _ in range(world.state.settings.uncounted_losses_free + 1):
+        world.end(task, Outcome.FAILED)
+        world.retry(task)
+    suspicion.take_over(world.task(task), world.state.settings)
+    assert not world.task(task).suspect
