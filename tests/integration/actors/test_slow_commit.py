@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from foliot.kit.clock import SystemClock
 from foliot_scheduler.actors import elector as elector_module
+from foliot_scheduler.actors import journal
 from foliot_scheduler.core.model import Task
 from foliot_scheduler.store import election
 from tests.integration.actors.test_deposed_leader import names, replica, submission
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from foliot_scheduler.store.pool import Connection, Pool
 
-LOOKS = 12
+LOOKS = 30
 """How often the waiting replica looks: for several times as long as it takes to be called stalled."""
 
 POLL_S = 0.01
@@ -32,7 +33,9 @@ async def test_a_commit_that_lasts_is_not_stalling(database_url: str, pool: Pool
         return await end_stalled(conn, shard, silent_s=silent_s)
 
     monkeypatch.setattr(elector_module, "WATCH_EVERY_S", 0.05)
-    monkeypatch.setattr(elector_module, "STALLED_AFTER_S", 0.25)
+    monkeypatch.setattr(elector_module, "STALLED_AFTER_S", 0.75)
+    # Before its commit begins it must not be late: on a busy machine half a second between two proofs would leave it no room.
+    monkeypatch.setattr(journal, "PULSE_S", 0.05)
     monkeypatch.setattr(election, "end_stalled", counted)
 
     async with replica(database_url, pool, "a") as (a, _a), replica(database_url, pool, "b") as (b, _b):

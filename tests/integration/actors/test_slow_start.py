@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from foliot_scheduler.store.commit import EncodedCommit
     from foliot_scheduler.store.pool import Pool
 
-LOOKS = 12
+LOOKS = 30
 """How often the waiting replica looks at the loading one: for several times as long as it takes to be called stalled."""
 
 
@@ -46,7 +46,7 @@ async def test_loading_long_is_not_stalling(database_url: str, pool: Pool, monke
         await establish(self, conn)
 
     monkeypatch.setattr(elector_module, "WATCH_EVERY_S", 0.05)
-    monkeypatch.setattr(elector_module, "STALLED_AFTER_S", 0.25)
+    monkeypatch.setattr(elector_module, "STALLED_AFTER_S", 0.75)
     monkeypatch.setattr(election, "read_leadership", counted)
     monkeypatch.setattr(Elector, "_lead", slow_lead)
 
