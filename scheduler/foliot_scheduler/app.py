@@ -48,8 +48,7 @@ from foliot_scheduler.core.state import CoreSettings
 from foliot_scheduler.core.types import Span
 from foliot_scheduler.specs.records import JobPlans, job_from_row
 from foliot_scheduler.specs.tasks import TaskPlans
-from foliot_scheduler.store.errors import StoreError
-from foliot_scheduler.store.migrate import check_schema, migrate
+from foliot_scheduler.store.migrate import migrate
 from foliot_scheduler.store.partitions import RetentionSettings
 from foliot_scheduler.store.pool import KEEPALIVE, ONE_WRITER, Pool, open_connection, open_pool
 from foliot_scheduler.store.rows import job_row
@@ -137,14 +136,7 @@ class SchedulerApp(Part):
             return await open_connection(url, application_name=f"foliot {replica}", settings={**ONE_WRITER, **KEEPALIVE})
 
         async def connect_to_load() -> Connection[Record]:
-            connection = await open_connection(url, application_name=f"foliot {replica} recovery", settings=KEEPALIVE)
-            try:
-                # The epoch is taken by now: a migration that leaves this code behind is either seen here, or ends this term.
-                await check_schema(connection)
-            except StoreError:
-                connection.terminate()
-                raise
-            return connection
+            return await open_connection(url, application_name=f"foliot {replica} recovery", settings=KEEPALIVE)
 
         establish = Establisher(
             connect=connect_to_load,

@@ -19,6 +19,7 @@ from foliot_scheduler.core.types import Micros
 from foliot_scheduler.specs.tasks import TaskPlans
 from foliot_scheduler.store.commit import Committer, EncodedCommit, prepare_commits
 from foliot_scheduler.store.election import ANSWER_WITHIN_S
+from foliot_scheduler.store.migrate import check_schema
 from foliot_scheduler.store.recovery import load_live
 
 if TYPE_CHECKING:
@@ -84,13 +85,19 @@ class Establisher:
             loader.terminate()
 
     async def __call__(self, conn: Connection[Record], term: Term) -> LeaderTerm[EncodedCommit]:
-        """Return the term, ready to run; its commits go over `conn`, which holds the lock."""
+        """Return the term, ready to run; its commits go over `conn`, which holds the lock.
+
+        Raises SchemaError when the schema has left this code behind, StoreUnavailable.
+        """
         began = self._clock.monotonic()
         committer = Committer(conn, self._shard, term.epoch, prepared=self._warm is conn)
         await committer.prepare()
         try:
             if self._loader is None or self._loader.is_closed():
                 self._loader = await self._connect()
+            # The epoch is taken by now: a migration that leaves this code behind is either seen here, or ends this term.
+            # Sooner would be too soon: such a migration ends the term before, and so makes it this replica's turn.
+            await check_schema(self._loader)
             rows = await load_live(self._loader, self._shard)
         finally:
             self.cool_down()
