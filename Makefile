@@ -14,6 +14,8 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 PYTEST_ARGS ?=
+# Tests of one file stay together; many wait for processes more than they compute.
+PYTEST_JOBS ?= 2
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -39,7 +41,7 @@ demo: $(VENV)/.installed ## run a real pipeline from start to end on embedded de
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## run all tests (PYTEST_ARGS='-k journal' for some)
-	@$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	@$(VENV)/bin/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: simulate
 simulate: $(VENV)/.installed-dev ## tell many stories of the whole scheduler in virtual time (SEED=7 for one, SEEDS=2000 for so many, SIMULATE_ARGS=--shrink)

@@ -31,6 +31,9 @@ from foliot_scheduler.settings import check_jwt
 DATA_DIR = Path("foliot-data")
 PORT_MAX = 65_535
 
+EXPIRES_MAX = timedelta(days=36_525)
+"""The longest life of a key: a century, within what calendars can say."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpSettings:
@@ -97,6 +100,8 @@ class UpSettings:
     def __post_init__(self) -> None:
         """Refuse what does not go together: raises FieldError."""
         check_jwt(self.jwt_secret_file, self.jwt_jwks, insecure=self.insecure)
+        if self.http == self.chadburn_http and self.http.port != 0:
+            raise FieldError("chadburn_http", "must be another address than that of --http")
         if self.auth_required or self.insecure:
             return
         for field, address in self._listening():
@@ -176,7 +181,9 @@ class CreateKeySettings(KeysSettings):
     project: str | None = option(text, default=None)
     """The project it reaches, or * for every one; the caller's own by default."""
 
-    expires: timedelta | None = option(duration, default=None, minimum=timedelta(seconds=1), placeholder="DURATION")
+    expires: timedelta | None = option(
+        duration, default=None, minimum=timedelta(seconds=1), maximum=EXPIRES_MAX, placeholder="DURATION"
+    )
     """How long it works, such as 90d; for ever by default."""
 
     requests_per_minute: int = option(non_negative_int, default=0, maximum=100_000_000, placeholder="N")

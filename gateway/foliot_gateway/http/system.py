@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -32,7 +33,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 async def get_health(call: Call[NoQuery, NoBody]) -> Reply:
     """`GET /api/v1/health`: 200 if a replica leads and PostgreSQL answers, 503 otherwise."""
     try:
-        found = await call.backend.ask(call.backend.system.GetStatus, system_pb2.GetStatusRequest(), timeout_s=HEALTH_TIMEOUT_S)
+        # As nobody: this answers everybody, also those whose credential is no longer good.
+        backend = replace(call.backend, metadata=())
+        found = await backend.ask(backend.system.GetStatus, system_pb2.GetStatusRequest(), timeout_s=HEALTH_TIMEOUT_S)
     except FoliotError as error:
         if error.reason is ErrorReason.DATABASE_UNAVAILABLE:
             return _unhealthy("disconnected", "PostgreSQL does not answer.")

@@ -68,6 +68,7 @@ class Engine:
             _go_off(state, timer)
             self._settle()
         leases.dispatch(state)
+        state.timers.drop_outdated()
 
     def take_effects(self) -> Effects:
         """Return what followed from all commands since the last call, with one reply for each of them in order."""

@@ -82,11 +82,17 @@ class Timers:
         heapq.heappush(self._heap, (due, self._sequence, timer))
 
     def next_due(self) -> int | None:
-        """When the earliest timer that still holds is due; None when there is none."""
+        """When the earliest timer is due; None when there is none."""
+        return self._heap[0][0] if self._heap else None
+
+    def drop_outdated(self) -> None:
+        """Remove the earliest timers as long as they no longer hold, so that nobody is woken for them.
+
+        For the end of a step: whether one holds may change, so the steps alone decide which are there.
+        """
         heap = self._heap
         while heap and not _holds(heap[0][2], heap[0][0]):
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
 
     def take_due(self, now: Micros) -> Iterator[Timer]:
         """Remove and give the timers due by `now`, in order; timers set meanwhile and due by `now` are given too."""

@@ -51,6 +51,14 @@ _URL: Final = re.compile(
 # RFC 9110: a field name is a token, a field value has no line ends or NUL.
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE_BAD: Final = re.compile(r"[\x00\r\n]")
+_FRAMING_HEADERS: Final = frozenset(
+    {
+        *("connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding"),
+        "upgrade",
+    }
+)
+"""What tells where a message ends and what becomes of its connection (RFC 9110, 7.6.1; RFC 9112, 6): whoever sends it knows."""
+
 _SECRET: Final = re.compile(r"secret://[!-~]+")
 _NOTHING_KEPT: Final = f"{MASK} stands for a stored value, and there is none"
 _HEADER_NAME_RULE: Final = "must be named by letters, digits and !#$%&'*+-.^_`|~"
@@ -119,6 +127,10 @@ def _check_headers(path: str, headers: Mapping[str, str], violations: Violations
             violations.add(f"{path}[{shown(name)!r}]", _HEADER_NAME_RULE, "malformed")
         elif _HEADER_VALUE_BAD.search(value):
             violations.add(f"{path}[{shown(name)!r}]", "must not contain line ends or NUL", "malformed")
+        elif name.lower() in _FRAMING_HEADERS:
+            violations.add(f"{path}[{shown(name)!r}]", "is said by the worker, which sends the request", "reserved")
+        elif not value.isascii():
+            violations.add(f"{path}[{shown(name)!r}]", "must be ASCII", "malformed")
         elif value == MASK:
             violations.add(f"{path}[{shown(name)!r}]", _NOTHING_KEPT, "no_stored_value")
 

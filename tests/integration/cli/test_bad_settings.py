@@ -42,6 +42,8 @@ CASES = [
     (("up", "--http", "nowhere"), {}, "--http"),
     (("up", "--http", "0.0.0.0:8080", "--auth", "off"), {}, "--http"),
     (("up", "--auth", "maybe"), {}, "--auth"),
+    (("up", "--http", "127.0.0.1:8085", "--chadburn-http", "127.0.0.1:8085"), {}, "--chadburn-http"),
+    (("keys", "create", "--name", "x", "--role", "viewer", "--expires", "9999999d"), {}, "--expires"),
     (("up", "--colour", "red"), {}, "--colour"),
     (("worker", "--scheduler", "127.0.0.1:1", "--concurrency", "0"), {}, "--concurrency"),
     (("worker", "--scheduler", "127.0.0.1:1", "--app", "no_such_module:worker"), {}, "--app"),

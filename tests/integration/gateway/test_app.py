@@ -140,11 +140,13 @@ async def test_credentials_and_trace_are_passed_on(scheduler: str, system: FakeS
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"authorization": "ApiKey abc.def", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     async with gateway(scheduler) as app:
-        await get(app, "/api/v1/health", headers=headers)
+        await get(app, "/api/system/status", headers=headers)
         assert system.metadata["authorization"] == "ApiKey abc.def"
         assert trace in system.metadata["traceparent"]
-        await get(app, "/api/v1/health")
+        await get(app, "/api/system/status")
         assert "authorization" not in system.metadata
+        assert (await get(app, "/api/v1/health", headers=headers)).status_code == 200
+        assert "authorization" not in system.metadata, "health is told to everybody, also with a credential that is not good"
         refused = await get(app, "/api/v1/health", headers={b"authorization": "ApiKey \u00e9".encode("latin-1")})
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"]

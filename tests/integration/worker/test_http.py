@@ -77,6 +77,14 @@ async def test_sends_what_was_asked_for(start: Start) -> None:
     }
 
 
+@pytest.mark.parametrize("length", ["5", "50"])
+async def test_a_length_that_is_not_the_body_s_ends_the_attempt(start: Start, length: str) -> None:
+    async with HttpServer(echo) as server:
+        result = await start().run(http(server.url("/"), method="POST", headers={"Content-Length": length}, body=b"eight by"))
+    assert result.outcome in {OUTCOME_FAILED, OUTCOME_NON_RETRYABLE}
+    assert "Content-Length" in result.error
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [

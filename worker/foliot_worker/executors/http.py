@@ -10,6 +10,7 @@ import httpx
 
 from foliot.kit.clock import Clock
 from foliot.kit.guarded_http import AddressRefusedError
+from foliot.kit.logs import get_logger
 from foliot.v1 import spec_pb2
 from foliot.v1.spec_pb2 import HttpWork
 from foliot.v1.worker_pb2 import Result
@@ -17,6 +18,8 @@ from foliot_worker.attempt import CANCELLED, FAILED, NON_RETRYABLE, OUTPUT_BYTES
 from foliot_worker.executors.outputs import cut_head
 from foliot_worker.runner import Host
 from foliot_worker.secrets import SCHEME, SecretError, Secrets
+
+log = get_logger(__name__)
 
 REDIRECTS_MAX: Final = 5
 """Redirects followed in a row; browsers follow 20, but a schedule's target has no business moving about."""
@@ -83,7 +86,15 @@ class HttpExecutor:
     def _ended(self, attempt: Attempt, host: Host, task: asyncio.Task[Result]) -> None:
         self._tasks.discard(task)
         # A task that is cancelled before its first step never runs any of its code: so it is judged from outside.
-        host.report([self._result(attempt, CANCELLED, "it was stopped") if task.cancelled() else task.result()])
+        if task.cancelled():
+            result = self._result(attempt, CANCELLED, "it was stopped")
+        elif (error := task.exception()) is not None:
+            # Whatever it was, the attempt has ended: one that is never reported would hold its slot for good.
+            log.error("http.failed", exc_info=error)
+            result = self._result(attempt, FAILED, f"{type(error).__name__}: {error}")
+        else:
+            result = task.result()
+        host.report([result])
 
     async def _request(self, attempt: Attempt, work: HttpWork) -> Result:
         timeout_s = attempt.plan.timeout_s
