@@ -149,6 +149,17 @@ class Delivery(asyncio.TimerHandle):
         return self.due
 
 
+class _Task(asyncio.Task[T]):
+    """A task with its number for a hash: a group that fails goes through a set of its tasks, in the same order each time."""
+
+    def __init__(self, number: int, work: Coroutine[Any, Any, T], **more: Any) -> None:
+        self._number = number  # first: its hash is asked for as it is made
+        super().__init__(work, **more)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module. What has to do with sockets, threads and signals does not work."""
 
@@ -163,6 +174,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, Delivery]] = []
         """A heap, by time and then in the order in which they were made."""
         self._timers_made = 0
+        self._tasks_made = 0
         # Asked for each future: without a detour through Python.
         self.get_debug = bool  # type: ignore[method-assign]  # bool() is False
         self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
@@ -179,7 +191,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, work: Coroutine[Any, Any, T], *, name: str | None = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[T]:
         """See the base class."""
-        return asyncio.Task(work, loop=self, name=name, context=context)
+        self._tasks_made += 1
+        return _Task(self._tasks_made, work, loop=self, name=name, context=context)
 
     def call_soon(  # type: ignore[override]  # one signature for every callback
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
