@@ -46,7 +46,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Too much work waits. Status RESOURCE_EXHAUSTED, with a delay; where it is a project's own limit, metadata `project` names it."""
     ERROR_REASON_NO_LEADER: _ErrorReason.ValueType  # 11
     """No replica leads, or the leader stepped down before it could answer. Status UNAVAILABLE, with a delay. The call may
-    have taken effect: repeat it with its idempotency key.
+    have taken effect: repeat it with its idempotency key. Where it certainly has none, metadata `not_taken` is "true".
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """PostgreSQL does not answer. Status UNAVAILABLE, with a delay."""
@@ -92,7 +92,7 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 10
 """Too much work waits. Status RESOURCE_EXHAUSTED, with a delay; where it is a project's own limit, metadata `project` names it."""
 ERROR_REASON_NO_LEADER: ErrorReason.ValueType  # 11
 """No replica leads, or the leader stepped down before it could answer. Status UNAVAILABLE, with a delay. The call may
-have taken effect: repeat it with its idempotency key.
+have taken effect: repeat it with its idempotency key. Where it certainly has none, metadata `not_taken` is "true".
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 12
 """PostgreSQL does not answer. Status UNAVAILABLE, with a delay."""
