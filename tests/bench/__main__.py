@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import graphs, http, measurements, yardsticks
+from tests.bench import graphs, http, measurements, reads, scale, yardsticks
 from tests.bench.ledger import Ledger, LedgerError
 from tests.bench.measurements import Bench, Measurement
 from tests.bench.report import Round, Sample, summary, table
@@ -27,6 +27,8 @@ class Entry:
     run: Measurement
     size: int
     quick_size: int
+    apart: bool = False
+    """It fills or breaks its stack: it gets one of its own, once, after the rounds."""
 
 
 # In this order: what needs an idle, small system first, what fills it last.
@@ -40,6 +42,12 @@ ENTRIES: Mapping[str, Entry] = {
     "queue": Entry(http.queue, 10_000, 200),
     "tasks_http": Entry(http.tasks_http, 5_000, 100),
     "drain": Entry(measurements.drain, 50_000, 1_000),
+    "reads": Entry(reads.reads, 20, 2),
+    "killed_worker": Entry(scale.killed_worker, 3, 1, apart=True),
+    "due_at_once": Entry(scale.due_at_once, 60_000, 100, apart=True),
+    "due_over_a_minute": Entry(scale.due_over_a_minute, 10_000, 100, apart=True),
+    "large_run": Entry(scale.large_run, 100_000, 400, apart=True),
+    "backlog": Entry(scale.backlog, 1_000_000, 2_000, apart=True),
 }
 
 
@@ -52,11 +60,14 @@ class Options:
     quick: bool
     concurrency: int
     prefetch: int | None
+    history: int
     output: Path | None
 
-    def sizes(self) -> dict[str, int]:
+    def sizes(self, *, apart: bool) -> dict[str, int]:
         """Answer the chosen measurements with their sizes, in the order to run them in."""
-        chosen = {name: entry for name, entry in ENTRIES.items() if not self.only or name in self.only}
+        wanted = self.only or ENTRIES
+        # One stack is enough to see that all work.
+        chosen = {name: entry for name, entry in ENTRIES.items() if name in wanted and (entry.apart and not self.quick) is apart}
         return {name: entry.quick_size if self.quick else entry.size for name, entry in chosen.items()}
 
 
@@ -68,6 +79,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--concurrency", type=int, default=16, help="tasks that the worker runs at once (default 16, as its own)")
     parser.add_argument("--prefetch", type=int, default=None, help="leases that the worker keeps ready (default: its own)")
+    parser.add_argument("--history", type=int, default=0, help="no-ops that have ended before the first measurement (default 0)")
     parser.add_argument("--output", type=Path, default=None, help="write the JSON to this file too")
     given = parser.parse_args(arguments)
     if given.rounds < 1:
@@ -79,11 +91,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; answers 0, or 1 where a task was lost or the stack failed."""
     options = parse(arguments)
     try:
-        rounds = [asyncio.run(one_round(options, number)) for number in range(1, options.rounds + 1)]
+        common = options.sizes(apart=False)
+        rounds = []
+        for number in range(1, options.rounds + 1 if common else 1):
+            say(f"round {number} of {options.rounds}")
+            rounds.append(asyncio.run(one_stack(options, common)))
+        for name, size in options.sizes(apart=True).items():
+            rounds.append(asyncio.run(one_stack(options, {name: size}, apart=True)))
     except (LedgerError, StackError, TimeoutError) as error:
         say(f"error: {str(error) or type(error).__name__}")
         return 1
     asked = {"rounds": options.rounds, "quick": options.quick, "concurrency": options.concurrency, "prefetch": options.prefetch}
+    asked["history"] = options.history
     found = summary(rounds, asked)
     text = json.dumps(found, indent=1)
     for line in table(found):
@@ -94,9 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def one_round(options: Options, number: int) -> Round:
-    """Start a stack, measure everything once, stop it."""
-    say(f"round {number} of {options.rounds}")
+async def one_stack(options: Options, sizes: Mapping[str, int], *, apart: bool = False) -> Round:
+    """Start a stack, measure everything of these sizes once, stop it."""
     with folder() as where:
         async with Stack(where, options.concurrency, options.prefetch) as stack:
             say("  " + ", ".join(f"{name} is process {pid}" for name, pid in stack.pids().items()))
@@ -104,12 +122,15 @@ async def one_round(options: Options, number: int) -> Round:
             machine = await yardsticks.machine(stack.database_url)
             ledger = await Ledger.open(stack.database_url)
             try:
-                samples = [await sample(Bench(stack, ledger), name, size) for name, size in options.sizes().items()]
+                if options.history:
+                    filled = await measurements.throughput(Bench(stack, ledger), options.history)
+                    say(f"  history: {options.history:,} tasks, {filled['tasks_per_s']:,.0f} a second")
+                samples = [await sample(Bench(stack, ledger), name, size) for name, size in sizes.items()]
             finally:
                 await ledger.close()
             stack.look_at_memory()
             peaks = {**stack.peak_kib, "this benchmark": peak_kib_of_self()}
-    return Round(samples, sticks, machine, {name: kib / 1024 for name, kib in peaks.items()})
+    return Round(samples, sticks, machine, {name: kib / 1024 for name, kib in peaks.items()}, apart)
 
 
 async def sample(bench: Bench, name: str, size: int) -> Sample:

@@ -10,9 +10,10 @@ import asyncio
 import os
 import socket
 import time
+from typing import ClassVar
 
 from foliot_worker import Context, Worker
-from tests.bench.stamps import EXPECTING, REACHED, SOCKET_VARIABLE, pack
+from tests.bench.stamps import EXPECTING, LATE_MAX, LATE_P50, LATE_P99, REACHED, SOCKET_VARIABLE, pack
 
 HOLD_S = 3_600.0
 
@@ -20,18 +21,19 @@ worker = Worker()
 
 
 class _Calls:
-    """How often the no-op ran since it was last told what to expect."""
+    """How often the no-op ran since it was last told what to expect, and how late the calls were that were due at a time."""
 
     made = 0
     expected = -1
+    late_ns: ClassVar[list[int]] = []
 
 
 _calls = _Calls()
 _socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
 
-def _tell(number: int) -> None:
-    _socket.sendto(pack(number, time.monotonic_ns()), os.environ[SOCKET_VARIABLE])
+def _tell(number: int, value_ns: int | None = None) -> None:
+    _socket.sendto(pack(number, time.monotonic_ns() if value_ns is None else value_ns), os.environ[SOCKET_VARIABLE])
 
 
 @worker.task("bench.noop")
@@ -47,6 +49,7 @@ async def expect(_: Context, calls: int) -> None:
     """Count anew, up to `calls`."""
     _calls.made = 0
     _calls.expected = calls
+    _calls.late_ns.clear()
     _tell(EXPECTING)
 
 
@@ -61,3 +64,15 @@ async def hold(_: Context, number: int) -> None:
 async def stamp(_: Context, number: int) -> None:
     """Tell when it started."""
     _tell(number)
+
+
+@worker.task("bench.late")
+async def late(_: Context, due_s: int) -> None:
+    """Keep how long after its due time (seconds of Unix time) it started; the last one expected tells the percentiles."""
+    late_ns = _calls.late_ns
+    late_ns.append(time.time_ns() - due_s * 10**9)
+    if len(late_ns) == _calls.expected:
+        late_ns.sort()
+        _tell(LATE_P50, late_ns[len(late_ns) // 2])
+        _tell(LATE_P99, late_ns[len(late_ns) * 99 // 100])
+        _tell(LATE_MAX, late_ns[-1])

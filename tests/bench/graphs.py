@@ -53,14 +53,14 @@ async def _run_together(bench: Bench, job_id: str, count: int) -> float:
 async def _run_graph(bench: Bench, tasks: Sequence[job_pb2.JobTask]) -> float:
     """Run a job once to warm up and once to measure; answers the seconds."""
     job_id = await _create(bench.stack, tasks)
-    await _run_once(bench, job_id)
+    await run_once(bench, job_id)
     await bench.ledger.check(len(tasks))
-    seconds = await _run_once(bench, job_id)
+    seconds = await run_once(bench, job_id)
     await bench.ledger.check(len(tasks))
     return seconds
 
 
-async def _run_once(bench: Bench, job_id: str) -> float:
+async def run_once(bench: Bench, job_id: str) -> float:
     """Start a run; answers the seconds until it is recorded."""
     started = bench.stack.stamps.expect(_LAST)
     began = time.monotonic()

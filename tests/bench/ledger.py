@@ -67,6 +67,11 @@ class Ledger:
         """Return once no run is left that has not ended; raises LedgerError after two minutes."""
         await self._wait("SELECT NOT EXISTS (SELECT FROM run)", "runs have not ended", POLL_S)
 
+    async def leave_out(self) -> None:
+        """Leave what has ended by now out of the next check; it was cancelled."""
+        await self.wait_all_recorded()
+        self._before = await self.ended()
+
     async def check(self, tasks: int) -> int:
         """Answer how many of the `tasks` since the last check took several attempts; raises LedgerError if one is missing."""
         await self.wait_all_recorded()

@@ -23,12 +23,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round: a fresh stack, each measurement once."""
+    """What was measured on one stack, each measurement once."""
 
     samples: Sequence[Sample]
     yardsticks: Mapping[str, float]
     machine: Mapping[str, object]
     peak_memory_mib: Mapping[str, float]
+    apart: bool = False
+    """Its one measurement fills or breaks the stack: what it needs of memory is among its own figures."""
 
 
 def summary(rounds: Sequence[Round], options: Mapping[str, object]) -> dict[str, Any]:
@@ -40,12 +42,15 @@ def summary(rounds: Sequence[Round], options: Mapping[str, object]) -> dict[str,
             "figures": {key: _spread([sample.figures[key] for sample in samples]) for key in samples[0].figures},
             "calibration_ms": [[sample.calibration_before_ms, sample.calibration_after_ms] for sample in samples],
         }
+    found_yardsticks = {key: _spread([one.yardsticks[key] for one in rounds]) for key in rounds[0].yardsticks}
+    usual = [one for one in rounds if not one.apart] or rounds[:1]
     return {
         "options": dict(options),
         "machine": dict(rounds[0].machine),
-        "yardsticks": {key: _spread([one.yardsticks[key] for one in rounds]) for key in rounds[0].yardsticks},
+        "ratios": dict(_ratios(measured, found_yardsticks)),
+        "yardsticks": found_yardsticks,
         "measurements": measured,
-        "peak_memory_mib": {key: _spread([one.peak_memory_mib[key] for one in rounds]) for key in rounds[0].peak_memory_mib},
+        "peak_memory_mib": {key: _spread([one.peak_memory_mib[key] for one in usual]) for key in usual[0].peak_memory_mib},
     }
 
 
@@ -55,6 +60,9 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}, PostgreSQL " + ", ".join(
         f"{name} {value}" for name, value in machine["postgres"].items()
     )
+    yield ""
+    for what, (ratio, bar) in found["ratios"].items():
+        yield _line("ratio", what, f"{ratio:.3g}", f"wanted: {bar}", "")
     yield ""
     yield _line("measurement", "figure", "median", "min .. max", "2,000,000 additions, ms")
     for name, measured in found["measurements"].items():
@@ -68,6 +76,26 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         for key, spread in found[title].items():
             yield _line(title if key == next(iter(found[title])) else "", key, *_shown(spread), "")
+
+
+def _ratios(measured: Mapping[str, Any], yardsticks: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, str]]]:
+    """Answer what says more than a figure on machines whose speed swings, with what is wanted of it."""
+
+    def median(name: str, key: str) -> float | None:
+        figures = measured.get(name, {}).get("figures", {})
+        return float(figures[key]["median"]) if key in figures else None
+
+    bare_ms = yardsticks["commit_with_fsync_p50_ms"]["median"] + yardsticks["grpc_stream_ping_pong_p50_ms"]["median"]
+    if (latency := median("latency", "submit_to_start_p50_ms")) is not None:
+        yield "latency / (commit + ping)", (latency / bare_ms, "at most 3")
+    if (commands := median("commands", "commands_per_s")) is not None:
+        yield "commands / posix_spawn", (commands / yardsticks["posix_spawn_true_per_s"]["median"], "at least 0.75")
+    if (over_http := median("tasks_http", "tasks_per_s")) is not None and (over_grpc := median("tasks_http", "grpc_tasks_per_s")):
+        yield "POST / gRPC SubmitTask", (over_http / over_grpc, "no bar of its own")
+    if (unary := yardsticks.get("grpc_unary_per_s")) and over_http is not None:
+        yield "POST / bare gRPC unary", (over_http / unary["median"], "at least 0.35")
+    if (dispatched := median("backlog", "dispatched_per_s")) is not None and (drained := median("drain", "tasks_per_s")):
+        yield "from a backlog / drain", (dispatched / drained, "at least 0.9")
 
 
 def _by_name(rounds: Sequence[Round]) -> dict[str, list[Sample]]:

@@ -72,6 +72,12 @@ class Child:
             raise StackError(f"foliot {self.name} was not ready (status {self._process.returncode}): {self.last_words()}")
         return line.strip()
 
+    async def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
     async def stop(self) -> None:
         """End it with SIGTERM; by force, and with a StackError, if it does not."""
         process = self._process
@@ -102,6 +108,7 @@ class Stack:
     """More of the scheduler's command line."""
     peak_kib: dict[str, int] = field(default_factory=dict)
     """The most memory (VmHWM) that each process had when it was last looked at."""
+    second_worker: Child | None = None
     gateway: Child | None = None
     """There once a measurement has asked for it."""
 
@@ -139,6 +146,12 @@ class Stack:
             await self.gateway.start()
         return self.http_url
 
+    async def start_second_worker(self) -> Child:
+        """Start another worker with the same options, which ends with the stack."""
+        self.second_worker = self._child("worker", *self._worker_arguments())
+        await self.second_worker.start()
+        return self.second_worker
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -166,7 +179,7 @@ class Stack:
         peaks = [peak_kib(pid) for pid in servers]
         self._keep("postgres (largest process)", max(peaks, default=0))
         # What several processes share counts once here: the sum of proportional shares, at this moment.
-        self._keep("postgres (all processes, now)", sum(_share_kib(pid) for pid in servers))
+        self._keep("postgres (all processes, now)", sum(share_kib(pid) for pid in servers))
 
     def _keep(self, name: str, kib: int) -> None:
         self.peak_kib[name] = max(kib, self.peak_kib.get(name, 0))
@@ -182,7 +195,7 @@ class Stack:
 
     async def _stop(self) -> None:
         self.stamps.close()
-        children = [self.gateway, self.worker, getattr(self, "scheduler", None), self.database]
+        children = [self.gateway, self.second_worker, self.worker, getattr(self, "scheduler", None), self.database]
         problems = []
         for child in children:
             if child is not None:
@@ -204,14 +217,24 @@ def _cpu_s(pid: int) -> float:
 
 def peak_kib(pid: int) -> int:
     """Answer the most memory a process ever had in use (VmHWM), in KiB; 0 if it is gone."""
+    return _status_kib(pid, "VmHWM:")
+
+
+def resident_kib(pid: int) -> int:
+    """Answer the memory that a process has in use now (VmRSS), in KiB; 0 if it is gone."""
+    return _status_kib(pid, "VmRSS:")
+
+
+def _status_kib(pid: int, field_name: str) -> int:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field_name):
                 return int(line.split()[1])
     return 0
 
 
-def _share_kib(pid: int) -> int:
+def share_kib(pid: int) -> int:
+    """Answer the memory that a process uses now, in KiB, pages that it shares counted by its share; 0 if it is gone."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
             if line.startswith("Pss:"):

@@ -17,6 +17,11 @@ EXPECTING: Final = -1
 REACHED: Final = -2
 """The no-op was called that often."""
 
+LATE_P50: Final = -3
+LATE_P99: Final = -4
+LATE_MAX: Final = -5
+"""How late the calls were that were due at a time; these carry nanoseconds of lateness instead of a time."""
+
 _FORMAT: Final = struct.Struct("!qq")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import statistics
@@ -21,7 +22,10 @@ import grpc.aio
 from tests.bench.stack import ROOT
 
 _ADDITIONS = 2_000_000
-_METHOD = "/bench.Echo/PingPong"
+_SPAWNED_AT_ONCE = 8
+_CALLERS = 32
+_PING_PONG = "/bench.Echo/PingPong"
+_UNARY = "/bench.Echo/Once"
 
 
 def calibrate_ms() -> float:
@@ -47,8 +51,9 @@ async def commit_ms(database_url: str, count: int) -> list[float]:
         await connection.close()
 
 
-async def ping_pong_ms(count: int) -> list[float]:
-    """Time a small message to another process and back on one gRPC stream."""
+@contextlib.asynccontextmanager
+async def echo_server() -> AsyncIterator[grpc.aio.Channel]:
+    """A gRPC server in another process that sends back what it gets, and a channel to it."""
     server = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.yardsticks"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -56,41 +61,83 @@ async def ping_pong_ms(count: int) -> list[float]:
     port = int(await server.stdout.readline())
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stream: Any = channel.stream_stream  # the stubs ask for arguments that have defaults
-            call = stream(_METHOD)()
-
-            async def there_and_back() -> None:
-                await call.write(b"ping")
-                await call.read()
-
-            for _ in range(50):
-                await there_and_back()
-            times = [await _timed_ms(there_and_back()) for _ in range(count)]
-            await call.done_writing()
-            return times
+            yield channel
     finally:
         server.terminate()
         await server.wait()
 
 
-def spawn_ms(count: int) -> list[float]:
-    """Time starting `true` by posix_spawn and waiting for its end, one after another."""
-    times = []
-    for _ in range(count):
-        began = time.perf_counter_ns()
-        pid = os.posix_spawn("/bin/true", ["true"], {})
-        os.waitpid(pid, 0)
-        times.append((time.perf_counter_ns() - began) / 1e6)
+async def ping_pong_ms(channel: grpc.aio.Channel, count: int) -> list[float]:
+    """Time a small message to another process and back on one gRPC stream."""
+    stream: Any = channel.stream_stream  # the stubs ask for arguments that have defaults
+    call = stream(_PING_PONG)()
+
+    async def there_and_back() -> None:
+        await call.write(b"ping")
+        await call.read()
+
+    for _ in range(50):
+        await there_and_back()
+    times = [await _timed_ms(there_and_back()) for _ in range(count)]
+    await call.done_writing()
     return times
 
 
+async def unary_per_s(channel: grpc.aio.Channel, count: int) -> float:
+    """Make small unary calls to another process, 32 in flight."""
+    unary: Any = channel.unary_unary
+    call = unary(_UNARY)
+    numbers = iter(range(count))
+
+    async def caller() -> None:
+        for _ in numbers:
+            await call(b"ping")
+
+    await call(b"ping")
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(_CALLERS)))
+    return count / (time.perf_counter() - began)
+
+
+async def spawned_per_s(count: int) -> float:
+    """Start `true` by posix_spawn with a pipe for its output, several at a time, and await their ends by pidfds."""
+    loop = asyncio.get_running_loop()
+    slots = asyncio.Semaphore(_SPAWNED_AT_ONCE)
+
+    async def one() -> None:
+        async with slots:
+            reading, writing = os.pipe()
+            # What it inherits is its output alone: other pipes would stay open in it.
+            pid = os.posix_spawn(  # noqa: ASYNC221 (what is timed)
+                "/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)]
+            )
+            os.close(writing)
+            pidfd = os.pidfd_open(pid)
+            ended = loop.create_future()
+            loop.add_reader(pidfd, ended.set_result, None)
+            await ended
+            loop.remove_reader(pidfd)
+            os.read(reading, 1)
+            os.waitpid(pid, 0)  # noqa: ASYNC222 (it has ended)
+            os.close(pidfd)
+            os.close(reading)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(count)))
+    return count / (time.perf_counter() - began)
+
+
 async def measure(database_url: str, *, quick: bool) -> dict[str, float]:
-    """Answer all yardsticks: medians in milliseconds."""
+    """Answer all yardsticks: medians in milliseconds, or how many a second."""
     count = 50 if quick else 500
+    async with echo_server() as channel:
+        ping_pong = statistics.median(await ping_pong_ms(channel, count))
+        unary = await unary_per_s(channel, 10 * count)
     return {
         "commit_with_fsync_p50_ms": round(statistics.median(await commit_ms(database_url, count)), 3),
-        "grpc_stream_ping_pong_p50_ms": round(statistics.median(await ping_pong_ms(count)), 3),
-        "posix_spawn_true_p50_ms": round(statistics.median(spawn_ms(count)), 3),
+        "grpc_stream_ping_pong_p50_ms": round(ping_pong, 3),
+        "grpc_unary_per_s": round(unary),
+        "posix_spawn_true_per_s": round(await spawned_per_s(count)),
     }
 
 
@@ -131,10 +178,14 @@ async def _echo(messages: AsyncIterator[bytes], _: object) -> AsyncIterator[byte
         yield message
 
 
+async def _echo_once(message: bytes, _: object) -> bytes:
+    return message
+
+
 async def _serve() -> None:
     server = grpc.aio.server()
-    handler = grpc.stream_stream_rpc_method_handler(_echo)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", {"PingPong": handler}),))
+    handlers = {"PingPong": grpc.stream_stream_rpc_method_handler(_echo), "Once": grpc.unary_unary_rpc_method_handler(_echo_once)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", handlers),))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     await server.start()
     await server.wait_for_termination()

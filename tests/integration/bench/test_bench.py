@@ -14,7 +14,7 @@ from tests.bench.stack import ROOT
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_quick_round_measures_everything_and_loses_nothing(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     command = [sys.executable, "-m", "tests.bench", "--quick", "--rounds", "1", "--output", str(output)]
